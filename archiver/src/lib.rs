@@ -1,0 +1,1 @@
+//! Sealed records to Parquet in the object store.

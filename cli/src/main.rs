@@ -1,0 +1,2 @@
+//! The sealtrail binary: the composition root.
+fn main() {}

@@ -1,0 +1,1 @@
+//! audit.raw to audit.enriched: principal, target, network context.

@@ -1,0 +1,1 @@
+//! Sockets to audit.raw: terminates, authenticates, relays and observes.

@@ -1,0 +1,1 @@
+//! audit.enriched to audit.frames and audit.events: decrypts and redacts.

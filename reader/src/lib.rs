@@ -1,0 +1,1 @@
+//! Object store to rows and proofs, read only.

@@ -1,0 +1,1 @@
+//! The contract: what lies on the bus and in the object store.

@@ -1,0 +1,1 @@
+//! The skeleton shared by every stage: transform, runner, bus, telemetry.

@@ -1,0 +1,1 @@
+//! The testkit: real servers on free ports, and the journeys through them.

@@ -1,0 +1,1 @@
+//! RFC 6962 trees, proofs, tiles, signed notes and checkpoints; verifies, never signs.

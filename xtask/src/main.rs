@@ -1,0 +1,2 @@
+//! Checks, generators and test orchestration.
+fn main() {}
