@@ -1,1 +1,8 @@
-//! The skeleton shared by every stage: transform, runner, bus, telemetry.
+//! The skeleton shared by every stage: transform, runner, bus, telemetry. No domain rule inside.
+//!
+//! A stage reads one topic, applies a pure [`transform::Transform`] and writes its outputs together with
+//! its input positions, all or none (I-04). The [`bus::Bus`] trait has two adapters with one conformance
+//! suite: Kafka for production, embedded for one node.
+
+pub mod bus;
+pub mod transform;
