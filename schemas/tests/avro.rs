@@ -14,7 +14,7 @@ use schemas::{Record, v1};
 fn draw(schema: &Schema, names: &std::collections::HashMap<String, Schema>, rng: &mut TestRng) -> Value {
     let n = rng.next_u64();
     match schema {
-        Schema::Boolean => Value::Boolean(n % 2 == 0),
+        Schema::Boolean => Value::Boolean(n.is_multiple_of(2)),
         Schema::Int => Value::Int((n >> (n % 32)) as u32 as i32),
         Schema::Long => Value::Long((n >> (n % 64)) as i64),
         Schema::TimestampMicros => Value::TimestampMicros((n >> (n % 64)) as i64),
