@@ -64,6 +64,13 @@ pub fn parse_object_name(name: &str) -> Option<ObjectName> {
     Some(ObjectName { table, partition: partition.parse().ok()?, first_seal: seal.parse().ok()? })
 }
 
+/// The day of milliseconds since epoch as `YYYY-MM-DD` in UTC.
+#[must_use]
+pub fn day_text(ms: i64) -> String {
+    let (year, month, day, _) = civil(ms);
+    format!("{year:04}-{month:02}-{day:02}")
+}
+
 /// Year, month, day and hour in UTC of milliseconds since epoch (days-from-civil, proleptic Gregorian).
 fn civil(ms: i64) -> (i64, i64, i64, i64) {
     let hours = ms.div_euclid(3_600_000);
