@@ -11,6 +11,8 @@ use std::process::{Command, Stdio};
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
 
+mod reference;
+
 /// Records whose content must not be printed by `Debug`.
 const SECRET: [&str; 3] = ["CommandContent", "SessionContent", "ParameterValue"];
 
@@ -36,7 +38,8 @@ pub(crate) fn run(check: bool) -> Result<()> {
         let text = format(&generate(&root.join("avro").join(version), version)?)?;
         put(&root.join("src/generated").join(format!("{version}.rs")), &text, check)?;
     }
-    put(&root.join("src/generated/mod.rs"), &modules, check)
+    put(&root.join("src/generated/mod.rs"), &modules, check)?;
+    reference::run(check)
 }
 
 fn put(path: &Path, text: &str, check: bool) -> Result<()> {
