@@ -3,6 +3,9 @@
 //! Calls block; each reader and writer belongs to one thread. Offsets grow within a partition but may have
 //! gaps: completeness is proved by session sequence (I-02), never by offset arithmetic.
 
+pub mod embedded;
+pub mod suite;
+
 use std::time::Duration;
 
 /// A partition of a topic.
