@@ -51,6 +51,66 @@ impl Topics {
     }
 }
 
+/// How long a topic keeps records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retention {
+    /// This many days.
+    Days(i64),
+    /// For ever.
+    Forever,
+    /// The newest record of each key.
+    Compact,
+}
+
+/// One topic: what it holds, who writes and who reads it. One writer principal per topic, approvals and dlq excepted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    /// Full name.
+    pub name: String,
+    /// Partitions; fixed for the topic's life.
+    pub partitions: i32,
+    /// Retention.
+    pub retention: Retention,
+    /// What the record key is.
+    pub key: &'static str,
+    /// Who writes.
+    pub writers: &'static [&'static str],
+    /// Who reads.
+    pub readers: &'static [&'static str],
+}
+
+impl Topics {
+    /// Every topic with its plan; keyed topics share `partitions`, so that a session stays on one number all along.
+    #[must_use]
+    pub fn plan(&self, partitions: i32) -> Vec<Plan> {
+        use Retention::{Compact, Days, Forever};
+        type Row<'a> = (&'a str, i32, Retention, &'static str, &'static [&'static str], &'static [&'static str]);
+        let rows: [Row<'_>; 11] = [
+            (&self.raw, partitions, Days(7), "session_id", &["ingest-proxy"], &["enricher"]),
+            (&self.enriched, partitions, Days(2), "session_id", &["enricher"], &["masker"]),
+            (&self.frames, partitions, Days(7), "session_id", &["masker"], &["sealer", "archiver"]),
+            (&self.events, partitions, Days(30), "session_id", &["masker"], &["sealer", "archiver", "soc"]),
+            (&self.sessions, partitions, Compact, "session_id", &["ingest-proxy"], &["enricher"]),
+            (&self.enricher_state, partitions, Compact, "session_id", &["enricher"], &["enricher"]),
+            (&self.masker_state, partitions, Compact, "session_id", &["masker"], &["masker"]),
+            (&self.seal_proposals, 1, Forever, "stream_id", &["sealer"], &["sealer"]),
+            (&self.seals, 1, Forever, "stream_id", &["sealer"], &["archiver"]),
+            (&self.approvals, 1, Forever, "approval_id", &["ingest-proxy", "cli"], &["ingest-proxy"]),
+            (&self.dlq, partitions, Days(90), "origin topic-partition", &["enricher", "masker"], &["cli"]),
+        ];
+        rows.into_iter()
+            .map(|(name, partitions, retention, key, writers, readers)| Plan {
+                name: name.to_owned(),
+                partitions,
+                retention,
+                key,
+                writers,
+                readers,
+            })
+            .collect()
+    }
+}
+
 impl Default for Topics {
     fn default() -> Self {
         Self::new("audit.")
