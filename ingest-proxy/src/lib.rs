@@ -1,1 +1,3 @@
 //! Sockets to audit.raw: terminates, authenticates, relays and observes.
+
+pub mod protocol;
