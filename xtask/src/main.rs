@@ -1,2 +1,55 @@
-//! Checks, generators and test orchestration.
-fn main() {}
+//! Checks, generators and test orchestration: `cargo xtask COMMAND`. Imports none of our packages, so it works while
+//! they do not build; what needs them it runs through cargo.
+#![allow(clippy::print_stdout, clippy::print_stderr)]
+
+mod check;
+#[allow(clippy::only_used_in_recursion)] // the walk hands its table on to every branch
+mod r#gen;
+mod install;
+mod layers;
+mod readme;
+mod shell;
+mod test;
+mod tidy;
+
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+
+const USAGE: &str = "usage: cargo xtask COMMAND
+  check              format, lints, layers, tidy, generated files
+  test [SUITE]       install what the tests need, then run all suites, or those with SUITE in their name
+  install            install what the tests need
+  gen [--check]      generate schemas/src/generated, or fail when it differs
+  layers [--bless]   compare the dependency graph with xtask/layers.txt, or write it
+  tidy               file length, module docs, links, reachability, machine paths
+  readme             run the commands of the README";
+
+fn main() -> ExitCode {
+    match dispatch() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch() -> Result<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let root = shell::root()?;
+    std::env::set_current_dir(&root).with_context(|| format!("enter `{}`", root.display()))?;
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        ["check"] => check::run(),
+        ["test"] => test::run(""),
+        ["test", suite] => test::run(suite),
+        ["install"] => install::run(),
+        ["gen"] => r#gen::run(false),
+        ["gen", "--check"] => r#gen::run(true),
+        ["layers"] => layers::run(false),
+        ["layers", "--bless"] => layers::run(true),
+        ["tidy"] => tidy::run(),
+        ["readme"] => readme::run(),
+        _ => bail!(USAGE),
+    }
+}
