@@ -222,7 +222,7 @@ impl Postgres {
             ("password_encryption", "scram-sha-256"),
             // The tests' data may be lost with the machine; a kill of the process loses nothing.
             ("fsync", "off"),
-            ("synchronous_commit", "off"),
+            ("synchronous_commit", on(!options.fast)),
             ("full_page_writes", "off"),
             ("max_connections", "200"),
             ("max_prepared_transactions", "10"),
