@@ -4,6 +4,7 @@
 //! gaps: completeness is proved by session sequence (I-02), never by offset arithmetic.
 
 pub mod embedded;
+pub mod kafka;
 pub mod suite;
 
 use std::time::Duration;
