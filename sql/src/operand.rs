@@ -237,10 +237,10 @@ impl Reader<'_> {
     }
 
     fn operator(&mut self) {
-        if let Some(level) = self.levels.last_mut() {
-            if let Some(subject) = level.subject.take() {
-                level.pending = Some(subject);
-            }
+        if let Some(level) = self.levels.last_mut()
+            && let Some(subject) = level.subject.take()
+        {
+            level.pending = Some(subject);
         }
     }
 
