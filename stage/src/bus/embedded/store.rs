@@ -27,8 +27,10 @@ pub(super) const COUNTERS: TableDefinition<&str, u64> = TableDefinition::new("co
 pub(super) const TOPICS: TableDefinition<&str, (u32, u32, bool, i64, &str)> = TableDefinition::new("topics");
 /// (topic number, partition, base offset) -> segment.
 pub(super) const SEGMENTS: TableDefinition<(u32, i32, i64), &[u8]> = TableDefinition::new("segments");
-/// (topic number, partition) -> start, end, compacted up to, records left by that, time of the last record.
-pub(super) const HEADS: TableDefinition<(u32, i32), (i64, i64, i64, i64, i64)> = TableDefinition::new("heads");
+/// Start, end, compacted up to, records left by that, time of the last record.
+type Head = (i64, i64, i64, i64, i64);
+/// (topic number, partition) -> head.
+pub(super) const HEADS: TableDefinition<(u32, i32), Head> = TableDefinition::new("heads");
 /// (group, topic number, partition) -> next offset.
 pub(super) const POSITIONS: TableDefinition<(&str, u32, i32), i64> = TableDefinition::new("positions");
 /// Writer name -> epoch.

@@ -112,11 +112,14 @@ pub(super) fn order_per_partition(make: Make<'_>, options: &Options) -> Result<(
     Ok(())
 }
 
+/// Key and value.
+type Pair<'a> = (Option<&'a [u8]>, Option<&'a [u8]>);
+
 pub(super) fn nulls_and_empties_differ(make: Make<'_>, options: &Options) -> Result<(), String> {
     let bus = open(make)?;
     let topic = format!("{}-0", options.prefix);
     bus.ensure_topics(&[TopicSpec { name: topic.clone(), partitions: 1, cleanup: Cleanup::Compact }]).map_err(text)?;
-    let records: [(Option<&[u8]>, Option<&[u8]>); 4] =
+    let records: [Pair<'_>; 4] =
         [(Some(b"a"), None), (Some(b"b"), Some(b"")), (Some(b"c"), Some(b"\0v")), (Some(b""), Some(b"v"))];
     let mut out = writer(&*bus, &options.prefix)?;
     out.begin().map_err(text)?;
