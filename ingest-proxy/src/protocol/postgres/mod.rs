@@ -6,3 +6,5 @@
 pub mod codec;
 pub mod facts;
 pub mod message;
+pub mod observe;
+pub mod statement;

@@ -1,0 +1,334 @@
+//! Requests: client to target.
+
+use std::sync::Arc;
+
+use schemas::payload::STATEMENT_BYTES_MAX;
+
+use super::super::codec::Piece;
+use super::super::facts::{Content, FactsRef};
+use super::super::message::parse::{self, Bind, Object, Oids};
+use super::super::message::{self, MessageError, Side};
+use super::table::{Bound, Kind, Portal, Prepared, Request};
+use super::{ASSEMBLY_BYTES_MAX, ObserveError, Observer, Sink, record, signed};
+use crate::protocol::postgres::statement;
+
+/// Bytes a request counts for besides its content.
+const REQUEST_BYTES: usize = 256;
+
+fn body_error(message_type: u8) -> impl Fn(MessageError) -> ObserveError {
+    move |source| ObserveError::Body { message_type: message::name(Side::Client, message_type), source }
+}
+
+impl Observer {
+    /// Observes a piece of what the client sends, before it is forwarded. `now_us`: microseconds since epoch UTC.
+    ///
+    /// # Errors
+    /// [`ObserveError`]; the piece must then not be forwarded. Its record was given to `sink` all the same.
+    pub fn request(&mut self, piece: &Piece<'_>, now_us: i64, sink: &mut impl Sink) -> Result<(), ObserveError> {
+        if piece.chunk == 0 {
+            self.to_target.message_id = self.next_message();
+            self.to_target.started_us = now_us;
+            self.to_target.command_id = -1;
+            self.to_target.body.clear();
+        }
+        match piece.message_type {
+            b'd' => {
+                self.copy_chunk(piece, sink);
+                return Ok(());
+            }
+            b'p' => {
+                let mut observed = record(Side::Client, piece, self.to_target.message_id, -1, None);
+                observed.content = Content::Credential;
+                sink.message(&observed);
+                return Ok(());
+            }
+            _ => {}
+        }
+        if piece.whole() {
+            return self.whole_request(piece, piece.body, true, now_us, sink);
+        }
+        let room = ASSEMBLY_BYTES_MAX.saturating_sub(self.to_target.body.len());
+        let kept = piece.body.get(..room).unwrap_or(piece.body);
+        self.to_target.body.extend_from_slice(kept);
+        if !piece.last {
+            sink.message(&record(Side::Client, piece, self.to_target.message_id, -1, None));
+            return Ok(());
+        }
+        let body = std::mem::take(&mut self.to_target.body);
+        let complete = body.len() + 4 == piece.declared_len as usize;
+        self.whole_request(piece, &body, complete, now_us, sink)
+    }
+
+    fn copy_chunk(&mut self, piece: &Piece<'_>, sink: &mut impl Sink) {
+        if let Some(front) = self.outstanding.front_mut()
+            && piece.last
+        {
+            front.to_target += signed(piece.size_bytes());
+        }
+        let command_id = self.outstanding.front().map_or(-1, |front| front.command_id);
+        let facts = self.copy.as_ref().map(|copy| FactsRef {
+            columns: copy.columns.as_deref(),
+            copy_format: copy.format,
+            ..FactsRef::default()
+        });
+        sink.message(&record(Side::Client, piece, self.to_target.message_id, command_id, facts));
+    }
+
+    fn whole_request(
+        &mut self,
+        piece: &Piece<'_>,
+        body: &[u8],
+        complete: bool,
+        now_us: i64,
+        sink: &mut impl Sink,
+    ) -> Result<(), ObserveError> {
+        let result = match piece.message_type {
+            b'Q' => self.query(piece, body, complete, sink),
+            b'P' => self.parse(piece, body, complete, sink),
+            b'B' => self.bind(piece, body, sink),
+            b'E' => self.execute(piece, body, now_us, sink),
+            b'D' | b'C' => self.describe_or_close(piece, body, sink),
+            b'F' => {
+                let command_id = self.next_command();
+                self.plain(piece, command_id, sink);
+                let text = Prepared::new(-1, command_id, b"", 0, Oids::default());
+                self.push(Kind::FunctionCall, piece, command_id, Some(Arc::new(text)), None)
+            }
+            b'S' => {
+                self.plain(piece, -1, sink);
+                self.skipping = false;
+                // While the target reads COPY data it ignores a Sync (documentation, "COPY Operations").
+                if self.copy_in { Ok(()) } else { self.push(Kind::Sync, piece, -1, None, None) }
+            }
+            b'c' | b'f' => {
+                self.copy_in = false;
+                let command_id = self.outstanding.front().map_or(-1, |front| front.command_id);
+                self.plain(piece, command_id, sink);
+                Ok(())
+            }
+            _ => {
+                self.plain(piece, -1, sink);
+                Ok(())
+            }
+        };
+        if let Err(ObserveError::Body { .. }) = result {
+            self.plain(piece, -1, sink);
+        }
+        result
+    }
+
+    /// A record without facts.
+    fn plain(&self, piece: &Piece<'_>, command_id: i64, sink: &mut impl Sink) {
+        sink.message(&record(Side::Client, piece, self.to_target.message_id, command_id, None));
+    }
+
+    fn push(
+        &mut self,
+        kind: Kind,
+        piece: &Piece<'_>,
+        command_id: i64,
+        prepared: Option<Arc<Prepared>>,
+        bound: Option<Arc<Bound>>,
+    ) -> Result<(), ObserveError> {
+        if self.outstanding.len() >= self.limits.outstanding_max {
+            return Err(ObserveError::Outstanding(self.limits.outstanding_max));
+        }
+        let held = REQUEST_BYTES
+            + bound.as_ref().map_or(0, |bound| bound.body.len())
+            + prepared.as_ref().filter(|text| text.id < 0).map_or(0, |text| text.held());
+        self.hold(held)?;
+        self.outstanding.push_back(Request {
+            kind,
+            command_id,
+            prepared,
+            bound,
+            columns: None,
+            to_target: signed(piece.size_bytes()),
+            started_us: self.to_target.started_us,
+            held,
+        });
+        Ok(())
+    }
+
+    fn query(&mut self, piece: &Piece<'_>, body: &[u8], complete: bool, sink: &mut impl Sink) -> Result<(), ObserveError> {
+        let text = if complete { parse::query(body).map_err(body_error(b'Q'))? } else { body };
+        let command_id = self.next_command();
+        let text_bytes = i64::from(piece.declared_len) - 5;
+        let spans = statement::split(text);
+        // One command number per statement; an empty text is one command too.
+        (1..spans.len()).for_each(|_| drop(self.next_command()));
+        let prepared = Arc::new(Prepared::new(-1, command_id, text, text_bytes, Oids::default()));
+        let facts = FactsRef {
+            command_kind: prepared.summary.kind,
+            relations: Some(&prepared.relations),
+            reason_code: if piece.over_limit { "statement_too_long" } else { "" },
+            ..FactsRef::default()
+        };
+        sink.message(&record(Side::Client, piece, self.to_target.message_id, command_id, Some(facts)));
+        self.portals.remove(&b""[..]);
+        self.push(Kind::Query { spans, at: 0 }, piece, command_id, Some(prepared), None)
+    }
+
+    fn parse(&mut self, piece: &Piece<'_>, body: &[u8], complete: bool, sink: &mut impl Sink) -> Result<(), ObserveError> {
+        let (name, text, types) = if complete {
+            let parsed = parse::Parse::read(body).map_err(body_error(b'P'))?;
+            (parsed.name, parsed.text, parsed.types)
+        } else {
+            let mut fields = parse::Fields::new(body);
+            (fields.string().map_err(body_error(b'P'))?, fields.rest(), Oids::default())
+        };
+        let command_id = self.next_command();
+        let text_bytes = if complete { text.len() } else { piece.declared_len as usize - 4 - name.len() - 1 };
+        let id = self.statements_seen;
+        self.statements_seen += 1;
+        let kept = text.get(..STATEMENT_BYTES_MAX).unwrap_or(text);
+        let text_bytes = i64::try_from(text_bytes).unwrap_or(i64::MAX);
+        let prepared = Arc::new(Prepared::new(id, command_id, kept, text_bytes, types));
+        let parameters = prepared.parameters(types.iter().len(), parse::Int16s::default());
+        let facts = FactsRef {
+            statement_id: id,
+            command_kind: prepared.summary.kind,
+            relations: Some(&prepared.relations),
+            parameters: Some(&parameters),
+            reason_code: if piece.over_limit { "statement_too_long" } else { "" },
+            ..FactsRef::default()
+        };
+        sink.message(&record(Side::Client, piece, self.to_target.message_id, command_id, Some(facts)));
+        if self.skipping {
+            self.skipped(&prepared, None, command_id, sink);
+            return Ok(());
+        }
+        if !self.statements.contains_key(name) && self.statements.len() >= self.limits.statements_max {
+            return Err(ObserveError::Statements(self.limits.statements_max));
+        }
+        self.hold(prepared.held())?;
+        let previous = self.statements.insert(name.into(), Arc::clone(&prepared));
+        self.release(previous.as_ref().map_or(0, |old| old.held()));
+        self.push(Kind::Parse { name: name.into(), previous }, piece, command_id, Some(prepared), None)
+    }
+
+    fn bind(&mut self, piece: &Piece<'_>, body: &[u8], sink: &mut impl Sink) -> Result<(), ObserveError> {
+        let bind = Bind::read(body).map_err(body_error(b'B'))?;
+        let known = self.statements.get(bind.statement).cloned();
+        let fresh = known.as_ref().and_then(|prepared| {
+            // The first Bind after its Parse continues the Parse's command.
+            self.outstanding.iter().rev().find_map(|request| match (&request.kind, &request.prepared) {
+                (Kind::Parse { .. }, Some(parsed)) if Arc::ptr_eq(parsed, prepared) => Some(request),
+                _ => None,
+            })
+        });
+        let taken = self.portals.values().any(|portal| known.as_ref().is_some_and(|p| portal.command_id == p.command_id));
+        let (command_id, before, started_us) = match fresh.filter(|_| !taken) {
+            Some(parsed) => (parsed.command_id, parsed.to_target, parsed.started_us),
+            None => (self.next_command(), 0, self.to_target.started_us),
+        };
+        let prepared =
+            known.unwrap_or_else(|| Arc::new(Prepared::new(-1, command_id, b"", 0, Oids::default())));
+        let parameters = prepared.parameters(bind.count, bind.formats);
+        let facts = FactsRef {
+            statement_id: prepared.id,
+            command_kind: prepared.summary.kind,
+            relations: Some(&prepared.relations),
+            parameters: Some(&parameters),
+            reason_code: if parameters.count() < bind.count { "facts_cut" } else { "" },
+            ..FactsRef::default()
+        };
+        sink.message(&record(Side::Client, piece, self.to_target.message_id, command_id, Some(facts)));
+        let bound = Arc::new(Bound { body: body.to_vec(), ..Bound::default() });
+        if self.skipping {
+            return Ok(());
+        }
+        if !self.portals.contains_key(bind.portal) && self.portals.len() >= self.limits.portals_max {
+            return Err(ObserveError::Portals(self.limits.portals_max));
+        }
+        let portal = Portal {
+            prepared: Arc::clone(&prepared),
+            bound: Arc::clone(&bound),
+            command_id,
+            executed: false,
+            to_target: before + signed(piece.size_bytes()),
+            started_us,
+        };
+        self.hold(body.len())?;
+        let previous = self.portals.insert(bind.portal.into(), portal);
+        self.release(previous.as_ref().map_or(0, |old| old.bound.body.len()));
+        let kind = Kind::Bind { name: bind.portal.into(), previous };
+        self.push(kind, piece, command_id, Some(prepared), Some(bound))
+    }
+
+    fn execute(&mut self, piece: &Piece<'_>, body: &[u8], now_us: i64, sink: &mut impl Sink) -> Result<(), ObserveError> {
+        let (name, _rows) = parse::execute(body).map_err(body_error(b'E'))?;
+        let again = self.portals.get(name).is_none_or(|portal| portal.executed);
+        let next = if again { self.next_command() } else { -1 };
+        let Some(portal) = self.portals.get_mut(name) else {
+            self.plain(piece, next, sink);
+            let unknown = Arc::new(Prepared::new(-1, next, b"", 0, Oids::default()));
+            if self.skipping {
+                self.skipped(&unknown, None, next, sink);
+                return Ok(());
+            }
+            return self.push(Kind::Execute, piece, next, Some(unknown), None);
+        };
+        let (command_id, before, started_us) =
+            if again { (next, 0, now_us) } else { (portal.command_id, portal.to_target, portal.started_us) };
+        let (prepared, bound) = (Arc::clone(&portal.prepared), Arc::clone(&portal.bound));
+        portal.executed |= !self.skipping;
+        let facts = FactsRef {
+            statement_id: prepared.id,
+            command_kind: prepared.summary.kind,
+            relations: Some(&prepared.relations),
+            ..FactsRef::default()
+        };
+        sink.message(&record(Side::Client, piece, self.to_target.message_id, command_id, Some(facts)));
+        if self.skipping {
+            self.skipped(&prepared, Some(&bound), command_id, sink);
+            return Ok(());
+        }
+        self.push(Kind::Execute, piece, command_id, Some(prepared), Some(bound))?;
+        if let Some(request) = self.outstanding.back_mut() {
+            request.to_target += before;
+            request.started_us = started_us;
+        }
+        Ok(())
+    }
+
+    fn describe_or_close(&mut self, piece: &Piece<'_>, body: &[u8], sink: &mut impl Sink) -> Result<(), ObserveError> {
+        let object = Object::read(body).map_err(body_error(piece.message_type))?;
+        let (prepared, bound, command_id) = match object {
+            Object::Statement(name) => (self.statements.get(name).cloned(), None, -1),
+            Object::Portal(name) => match self.portals.get_mut(name) {
+                Some(portal) => {
+                    if piece.message_type == b'D' {
+                        portal.to_target += signed(piece.size_bytes());
+                    }
+                    (Some(Arc::clone(&portal.prepared)), Some(Arc::clone(&portal.bound)), portal.command_id)
+                }
+                None => (None, None, -1),
+            },
+        };
+        let facts = prepared.as_ref().map(|prepared| FactsRef {
+            statement_id: prepared.id,
+            command_kind: prepared.summary.kind,
+            ..FactsRef::default()
+        });
+        sink.message(&record(Side::Client, piece, self.to_target.message_id, command_id, facts));
+        if self.skipping {
+            return Ok(());
+        }
+        let kind = match (piece.message_type, object) {
+            (b'C', Object::Statement(name)) => {
+                let held = self.statements.remove(name).map_or(0, |old| old.held());
+                self.release(held);
+                Kind::Close
+            }
+            (b'C', Object::Portal(name)) => {
+                let held = self.portals.remove(name).map_or(0, |old| old.bound.body.len());
+                self.release(held);
+                Kind::Close
+            }
+            (_, Object::Statement(_)) => Kind::DescribeStatement,
+            (_, Object::Portal(_)) => Kind::DescribePortal,
+        };
+        self.push(kind, piece, command_id, prepared, bound)
+    }
+}
