@@ -149,7 +149,8 @@ pub(super) struct KafkaReader {
     topics: Vec<String>,
     group: Option<String>,
     instance: String,
-    held: HashMap<TopicPartition, Held>,
+    /// By index into `topics` and partition: looked up for every record, so without a name.
+    held: HashMap<(usize, i32), Held>,
     timeout: Duration,
 }
 
@@ -198,7 +199,14 @@ impl KafkaReader {
             let at = &position.topic_partition;
             list.add_partition_offset(&at.topic, at.partition, Offset::Offset(position.next_offset))
                 .map_err(|error| fail(operation, &error))?;
-            self.held.insert(at.clone(), Held { next: Some(position.next_offset), paused: false });
+            let slot = self.slot(at).ok_or_else(|| {
+                BusError::new(
+                    BusErrorKind::Missing,
+                    operation,
+                    format!("topic {} is not in the reader's list", at.topic),
+                )
+            })?;
+            self.held.insert(slot, Held { next: Some(position.next_offset), paused: false });
         }
         self.consumer.assign(&list).map_err(|error| fail(operation, &error))
     }
@@ -218,13 +226,17 @@ impl KafkaReader {
             match change {
                 Change::Assigned(list) => {
                     for at in list {
-                        self.held.insert(at.clone(), Held::default());
+                        if let Some(slot) = self.slot(&at) {
+                            self.held.insert(slot, Held::default());
+                        }
                         rebalance.assigned.push(at);
                     }
                 }
                 Change::Revoked(list) => {
                     for at in list {
-                        self.held.remove(&at);
+                        if let Some(slot) = self.slot(&at) {
+                            self.held.remove(&slot);
+                        }
                         // Given and taken in one poll: the caller need not hear of it.
                         match rebalance.assigned.iter().position(|given| *given == at) {
                             Some(index) => drop(rebalance.assigned.swap_remove(index)),
@@ -258,12 +270,15 @@ impl KafkaReader {
         Some(BusError::new(kind, self.operation("read"), self.consumer.context().trouble.explain(error)))
     }
 
-    fn hold(&self, what: &str, at: &TopicPartition) -> Result<(), BusError> {
-        if self.held.contains_key(at) {
-            return Ok(());
-        }
+    fn slot(&self, at: &TopicPartition) -> Option<(usize, i32)> {
+        self.topics.iter().position(|topic| *topic == at.topic).map(|index| (index, at.partition))
+    }
+
+    fn held(&mut self, what: &str, at: &TopicPartition) -> Result<&mut Held, BusError> {
         let operation = self.operation(&format!("{what} {} partition {}", at.topic, at.partition));
-        Err(BusError::new(BusErrorKind::Missing, operation, "the partition is not assigned to this reader"))
+        self.slot(at).and_then(|slot| self.held.get_mut(&slot)).ok_or_else(|| {
+            BusError::new(BusErrorKind::Missing, operation, "the partition is not assigned to this reader")
+        })
     }
 
     /// Seeks, waiting while the client is still fetching the start position of a fresh assignment.
@@ -282,11 +297,11 @@ impl KafkaReader {
     }
 }
 
-/// Copies a message into the batch, unless it lies before the wanted position. The next offset.
-fn take(topics: &[String], held: &mut HashMap<TopicPartition, Held>, batch: &mut Batch, message: &BorrowedMessage<'_>) {
-    let Some(topic) = topics.iter().position(|topic| topic == message.topic()) else { return };
-    let at = TopicPartition { topic: message.topic().to_owned(), partition: message.partition() };
-    let Some(held) = held.get_mut(&at) else { return };
+/// Copies a message of a held partition into the batch.
+fn take(topics: &[String], held: &mut HashMap<(usize, i32), Held>, batch: &mut Batch, message: &BorrowedMessage<'_>) {
+    let name = message.topic();
+    let Some(topic) = topics.iter().position(|topic| topic == name) else { return };
+    let Some(held) = held.get_mut(&(topic, message.partition())) else { return };
     let (timestamp_ms, log_append_time) = match message.timestamp() {
         Timestamp::LogAppendTime(ms) => (ms, true),
         Timestamp::CreateTime(ms) => (ms, false),
@@ -330,7 +345,7 @@ impl Reader for KafkaReader {
                     let offset = message.offset();
                     drop(message);
                     self.take_changes(&mut rebalance)?;
-                    if self.held.contains_key(&at) {
+                    if self.slot(&at).is_some_and(|slot| self.held.contains_key(&slot)) {
                         self.seek_to(&at, offset)?;
                     }
                     None
@@ -352,16 +367,14 @@ impl Reader for KafkaReader {
 
     fn seek(&mut self, position: &Position) -> Result<(), BusError> {
         let at = &position.topic_partition;
-        self.hold("seek", at)?;
+        self.held("seek", at)?;
         self.seek_to(at, position.next_offset)?;
-        if let Some(held) = self.held.get_mut(at) {
-            held.next = Some(position.next_offset);
-        }
+        self.held("seek", at)?.next = Some(position.next_offset);
         Ok(())
     }
 
     fn pause(&mut self, partition: &TopicPartition, paused: bool) -> Result<(), BusError> {
-        self.hold("pause", partition)?;
+        self.held("pause", partition)?;
         let mut list = TopicPartitionList::new();
         list.add_partition(&partition.topic, partition.partition);
         let result = if paused { self.consumer.pause(&list) } else { self.consumer.resume(&list) };
@@ -369,22 +382,22 @@ impl Reader for KafkaReader {
             let what = format!("pause {} partition {}", partition.topic, partition.partition);
             BusError::new(BusErrorKind::Fatal, self.operation(&what), error)
         })?;
-        let mut resume_at = None;
-        if let Some(held) = self.held.get_mut(partition) {
-            if held.paused && !paused {
-                resume_at = held.next;
-            }
-            held.paused = paused;
-        }
+        let held = self.held("pause", partition)?;
+        let resumed = std::mem::replace(&mut held.paused, paused) && !paused;
         // The client resumes where it stopped; a seek made during the pause must win.
-        match resume_at {
-            Some(next) => self.seek_to(partition, next),
-            None => Ok(()),
+        match held.next {
+            Some(next) if resumed => self.seek_to(partition, next),
+            _ => Ok(()),
         }
     }
 
     fn assignment(&self) -> Vec<TopicPartition> {
-        self.held.keys().cloned().collect()
+        self.held
+            .keys()
+            .filter_map(|(topic, partition)| {
+                Some(TopicPartition { topic: self.topics.get(*topic)?.clone(), partition: *partition })
+            })
+            .collect()
     }
 
     fn committed(&mut self) -> Result<Vec<Position>, BusError> {

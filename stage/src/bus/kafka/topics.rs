@@ -1,7 +1,7 @@
 //! Topics on Kafka: making and checking them, and their lasting identity.
 //!
 //! The client library's safe interface does not tell a topic's own UUID, so each topic gets one from us,
-//! once, kept in the identity topic (see `docs/adr/0003-kafka-topic-identity.md`). It is part of every
+//! once, kept in the identity topic (see `docs/adr/0005-kafka-topic-identity.md`). It is part of every
 //! leaf's stream id.
 
 use std::collections::HashMap;
