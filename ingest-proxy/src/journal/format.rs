@@ -39,6 +39,15 @@ fn checksum(index: u64, body: &[u8]) -> u32 {
     hasher.finalize()
 }
 
+/// The body of one whole record, if it is the record at `index` and intact.
+#[must_use]
+pub fn body(record: &[u8], index: u64) -> Option<&[u8]> {
+    match self::record(record, 0, index) {
+        Found::Body(range) => record.get(range),
+        Found::End | Found::Broken => None,
+    }
+}
+
 /// How a segment ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ending {

@@ -7,4 +7,5 @@ pub mod codec;
 pub mod facts;
 pub mod message;
 pub mod observe;
+pub mod scram;
 pub mod statement;

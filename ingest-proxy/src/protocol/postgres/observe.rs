@@ -156,6 +156,8 @@ pub struct Observer {
     /// The target reads COPY data and ignores Sync.
     copy_in: bool,
     finished: Option<Finished>,
+    /// The last Parse until its first Bind, with its wire bytes and time.
+    parsed: Option<(Arc<Prepared>, i64, i64)>,
     /// Wire bytes to the client since the last command ended.
     response_bytes: i64,
     /// Rows of data seen for the command that runs.
@@ -191,6 +193,7 @@ impl Observer {
             copy: None,
             copy_in: false,
             finished: None,
+            parsed: None,
             response_bytes: 0,
             rows: 0,
         }

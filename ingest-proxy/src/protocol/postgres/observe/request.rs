@@ -156,7 +156,7 @@ impl Observer {
         let text_bytes = i64::from(piece.declared_len) - 5;
         let spans = statement::split(text);
         // One command number per statement; an empty text is one command too.
-        (1..spans.len()).for_each(|_| drop(self.next_command()));
+        self.commands += i64::try_from(spans.len().saturating_sub(1)).unwrap_or(0);
         let prepared = Arc::new(Prepared::new(-1, command_id, text, text_bytes, Oids::default()));
         let facts = FactsRef {
             command_kind: prepared.summary.kind,
@@ -165,7 +165,8 @@ impl Observer {
             ..FactsRef::default()
         };
         sink.message(&record(Side::Client, piece, self.to_target.message_id, command_id, Some(facts)));
-        self.portals.remove(&b""[..]);
+        let gone = self.portals.remove(&b""[..]).map_or(0, |portal| portal.bound.body.len());
+        self.release(gone);
         self.push(Kind::Query { spans, at: 0 }, piece, command_id, Some(prepared), None)
     }
 
@@ -204,22 +205,17 @@ impl Observer {
         self.hold(prepared.held())?;
         let previous = self.statements.insert(name.into(), Arc::clone(&prepared));
         self.release(previous.as_ref().map_or(0, |old| old.held()));
+        self.parsed = Some((Arc::clone(&prepared), signed(piece.size_bytes()), self.to_target.started_us));
         self.push(Kind::Parse { name: name.into(), previous }, piece, command_id, Some(prepared), None)
     }
 
     fn bind(&mut self, piece: &Piece<'_>, body: &[u8], sink: &mut impl Sink) -> Result<(), ObserveError> {
         let bind = Bind::read(body).map_err(body_error(b'B'))?;
         let known = self.statements.get(bind.statement).cloned();
-        let fresh = known.as_ref().and_then(|prepared| {
-            // The first Bind after its Parse continues the Parse's command.
-            self.outstanding.iter().rev().find_map(|request| match (&request.kind, &request.prepared) {
-                (Kind::Parse { .. }, Some(parsed)) if Arc::ptr_eq(parsed, prepared) => Some(request),
-                _ => None,
-            })
-        });
-        let taken = self.portals.values().any(|portal| known.as_ref().is_some_and(|p| portal.command_id == p.command_id));
-        let (command_id, before, started_us) = match fresh.filter(|_| !taken) {
-            Some(parsed) => (parsed.command_id, parsed.to_target, parsed.started_us),
+        // The first Bind after its Parse continues the Parse's command.
+        let fresh = self.parsed.take_if(|(parsed, ..)| known.as_ref().is_some_and(|text| Arc::ptr_eq(parsed, text)));
+        let (command_id, before, started_us) = match fresh {
+            Some((parsed, to_target, started_us)) => (parsed.command_id, to_target, started_us),
             None => (self.next_command(), 0, self.to_target.started_us),
         };
         let prepared =
@@ -236,6 +232,7 @@ impl Observer {
         sink.message(&record(Side::Client, piece, self.to_target.message_id, command_id, Some(facts)));
         let bound = Arc::new(Bound { body: body.to_vec(), ..Bound::default() });
         if self.skipping {
+            self.skipped(&prepared, Some(&bound), command_id, sink);
             return Ok(());
         }
         if !self.portals.contains_key(bind.portal) && self.portals.len() >= self.limits.portals_max {
@@ -264,8 +261,7 @@ impl Observer {
             self.plain(piece, next, sink);
             let unknown = Arc::new(Prepared::new(-1, next, b"", 0, Oids::default()));
             if self.skipping {
-                self.skipped(&unknown, None, next, sink);
-                return Ok(());
+                return Ok(()); // its Bind was skipped too, and is recorded
             }
             return self.push(Kind::Execute, piece, next, Some(unknown), None);
         };
