@@ -126,10 +126,10 @@ fn copy(bus: &dyn Bus, from: &str, to: &str, records: usize, what: &str) {
     let (began, before) = (Instant::now(), cpu());
     let mut done = 0;
     while done < records {
-        let open = Instant::now();
+        let (open, began_at) = (Instant::now(), done);
         let mut next: HashMap<i32, i64> = HashMap::new();
         out.begin().unwrap();
-        while open.elapsed() < Duration::from_millis(100) && done < records {
+        while open.elapsed() < Duration::from_millis(100) && done < records && done - began_at < 50_000 {
             reader.poll(&mut batch, PollLimit { records: 5000, wait: Duration::from_millis(20), ..LIMIT }).unwrap();
             for record in batch.iter() {
                 out.send(to, record.partition, record.key, record.value).unwrap();
@@ -202,7 +202,7 @@ fn bare(bootstrap: &str, from: &str, to: &str, records: usize) {
         let group = consumer.group_metadata().unwrap();
         producer.send_offsets_to_transaction(&positions, &group, Duration::from_secs(20)).unwrap();
         while producer.flush(Duration::ZERO).is_err() {
-            producer.poll(Duration::from_micros(500));
+            producer.poll(Duration::from_millis(1));
         }
         producer.commit_transaction(Duration::from_secs(30)).unwrap();
     }

@@ -19,8 +19,8 @@ use super::client::{Role, Trouble, kind_of, kind_of_code, log, settings};
 use super::reader::Token;
 use crate::bus::{BusError, BusErrorKind, Membership, Position, WriteMode, Writer, WriterSpec};
 
-/// One short poll while the queue drains.
-const STEP: Duration = Duration::from_micros(500);
+/// One short poll while the queue drains. The library counts in whole milliseconds: less would spin.
+const STEP: Duration = Duration::from_millis(1);
 /// Records between two looks at delivery reports while sending.
 const REPORT_EVERY: u32 = 512;
 
