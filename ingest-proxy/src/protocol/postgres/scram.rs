@@ -101,7 +101,8 @@ impl Client {
     /// A password that SASLprep refuses is used as it is, as the server does.
     #[must_use]
     pub fn new(password: &str, nonce: &[u8]) -> Self {
-        let prepared = stringprep::saslprep(password).map_or_else(|_| password.to_owned(), std::borrow::Cow::into_owned);
+        let prepared =
+            stringprep::saslprep(password).map_or_else(|_| password.to_owned(), std::borrow::Cow::into_owned);
         let password = Zeroizing::new(prepared.into_bytes());
         // The server takes the user of the start-up packet and ignores this one.
         Self { password, nonce: STANDARD.encode(nonce), user: String::new() }

@@ -150,7 +150,13 @@ impl Observer {
         Ok(())
     }
 
-    fn query(&mut self, piece: &Piece<'_>, body: &[u8], complete: bool, sink: &mut impl Sink) -> Result<(), ObserveError> {
+    fn query(
+        &mut self,
+        piece: &Piece<'_>,
+        body: &[u8],
+        complete: bool,
+        sink: &mut impl Sink,
+    ) -> Result<(), ObserveError> {
         let text = if complete { parse::query(body).map_err(body_error(b'Q'))? } else { body };
         let command_id = self.next_command();
         let text_bytes = i64::from(piece.declared_len) - 5;
@@ -170,7 +176,13 @@ impl Observer {
         self.push(Kind::Query { spans, at: 0 }, piece, command_id, Some(prepared), None)
     }
 
-    fn parse(&mut self, piece: &Piece<'_>, body: &[u8], complete: bool, sink: &mut impl Sink) -> Result<(), ObserveError> {
+    fn parse(
+        &mut self,
+        piece: &Piece<'_>,
+        body: &[u8],
+        complete: bool,
+        sink: &mut impl Sink,
+    ) -> Result<(), ObserveError> {
         let (name, text, types) = if complete {
             let parsed = parse::Parse::read(body).map_err(body_error(b'P'))?;
             (parsed.name, parsed.text, parsed.types)
@@ -218,8 +230,7 @@ impl Observer {
             Some((parsed, to_target, started_us)) => (parsed.command_id, to_target, started_us),
             None => (self.next_command(), 0, self.to_target.started_us),
         };
-        let prepared =
-            known.unwrap_or_else(|| Arc::new(Prepared::new(-1, command_id, b"", 0, Oids::default())));
+        let prepared = known.unwrap_or_else(|| Arc::new(Prepared::new(-1, command_id, b"", 0, Oids::default())));
         let parameters = prepared.parameters(bind.count, bind.formats);
         let facts = FactsRef {
             statement_id: prepared.id,
@@ -253,7 +264,13 @@ impl Observer {
         self.push(kind, piece, command_id, Some(prepared), Some(bound))
     }
 
-    fn execute(&mut self, piece: &Piece<'_>, body: &[u8], now_us: i64, sink: &mut impl Sink) -> Result<(), ObserveError> {
+    fn execute(
+        &mut self,
+        piece: &Piece<'_>,
+        body: &[u8],
+        now_us: i64,
+        sink: &mut impl Sink,
+    ) -> Result<(), ObserveError> {
         let (name, _rows) = parse::execute(body).map_err(body_error(b'E'))?;
         let again = self.portals.get(name).is_none_or(|portal| portal.executed);
         let next = if again { self.next_command() } else { -1 };

@@ -126,11 +126,8 @@ impl Observer {
                 if let (Some(prepared), Ok(types)) = (&front, parse::parameter_description(body)) {
                     prepared.set_types(types);
                     let parameters = prepared.parameters(types.iter().len(), parse::Int16s::default());
-                    let facts = FactsRef {
-                        statement_id: prepared.id,
-                        parameters: Some(&parameters),
-                        ..FactsRef::default()
-                    };
+                    let facts =
+                        FactsRef { statement_id: prepared.id, parameters: Some(&parameters), ..FactsRef::default() };
                     return self.emit(piece, -1, Some(facts), sink);
                 }
                 self.emit(piece, -1, None, sink);
