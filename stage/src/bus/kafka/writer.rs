@@ -19,8 +19,9 @@ use super::client::{Role, Trouble, kind_of, kind_of_code, log, settings};
 use super::reader::Token;
 use crate::bus::{BusError, BusErrorKind, Membership, Position, WriteMode, Writer, WriterSpec};
 
-/// One short poll while the queue drains. The library counts in whole milliseconds: less would spin.
-const STEP: Duration = Duration::from_millis(1);
+/// Rest between two looks at delivery reports while the queue drains. A poll with a wait is no rest: the
+/// library counts in whole milliseconds and spins through the last one.
+const REST: Duration = Duration::from_micros(300);
 /// Records between two looks at delivery reports while sending.
 const REPORT_EVERY: u32 = 512;
 
@@ -142,7 +143,7 @@ impl KafkaWriter {
                 let reason = self.producer.context().trouble.explain("records are not acknowledged in time");
                 return Err(self.refuse(operation, BusErrorKind::Abort, reason));
             }
-            self.producer.poll(STEP);
+            self.look();
         }
     }
 
@@ -150,7 +151,16 @@ impl KafkaWriter {
     fn settle(&self, wait: Duration) {
         let until = Instant::now() + wait;
         while self.producer.in_flight_count() > 0 && Instant::now() < until {
-            self.producer.poll(STEP);
+            self.look();
+        }
+    }
+
+    /// Takes one delivery report, or rests when there is none.
+    fn look(&self) {
+        let before = self.producer.in_flight_count();
+        self.producer.poll(Duration::ZERO);
+        if self.producer.in_flight_count() == before {
+            std::thread::sleep(REST);
         }
     }
 
