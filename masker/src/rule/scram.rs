@@ -1,0 +1,16 @@
+//! Rule `scram`: SCRAM verifier.
+
+use super::{Action, Class, Rule, Shape};
+
+/// The rule.
+pub(super) const RULE: Rule = Rule {
+    id: "scram",
+    doc_short: "SCRAM verifier",
+    doc_long: "Finds: SCRAM verifier. Anchors are compared in any case; see the shape for what follows them.",
+    anchors: &["SCRAM-SHA-256$"],
+    shape: Shape::Token { class: Class::Scram, min: 20, max: 1024 },
+    validator: None,
+    action: Action::Replace,
+    examples: &["SCRAM-SHA-256$4096:c2FsdHNhbHQ=$c3RvcmVk:c2VydmVy"],
+    counter_examples: &["SCRAM-SHA-256$"],
+};

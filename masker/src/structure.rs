@@ -1,0 +1,5 @@
+//! What a message is made of: structure labels spans, the engine finds patterns, both become edits.
+
+pub mod postgres;
+pub mod sql;
+pub mod value;

@@ -1,0 +1,458 @@
+//! One enriched frame to one frame or one event. Pure: no clock, no random, no I/O (I-12).
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use schemas::v1::{
+    Attribution, CommandContent, EnrichedFrame, Event, EventKind, EventParameter, Facts, Frame, FrameKind,
+    PayloadState, Protocol, RawFrame, SessionContent,
+};
+use schemas::{Record, framing};
+use stage::transform::{Context, Factory, Input, Out, Rejection, Transform, Verdict};
+
+use crate::config::{Literals, MaskerConfig};
+use crate::decrypt::{Keys, MaskerKey, SESSIONS_MAX};
+use crate::engine::{Engine, MASK_VERSION, Tally, whole};
+use crate::metrics::Counters;
+use crate::structure::postgres::{self, ECHO_BYTES_MIN, Scope};
+use crate::structure::{sql, value};
+
+/// Output slot of `audit.frames`.
+pub const FRAMES: usize = 0;
+/// Output slot of `audit.events`.
+pub const EVENTS: usize = 1;
+/// Masked values kept per session for the echo of the server.
+pub const ECHOES_MAX: usize = 64;
+/// Longest value kept.
+pub const ECHO_BYTES_MAX: usize = 1024;
+
+struct Shared {
+    key: MaskerKey,
+    engine: Engine,
+    literals: Literals,
+    secret: Vec<String>,
+}
+
+/// Makes one [`Masker`] per partition; the key and the rules are shared.
+pub struct MaskerFactory(Arc<Shared>);
+
+impl std::fmt::Debug for MaskerFactory {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("MaskerFactory")
+    }
+}
+
+impl MaskerFactory {
+    /// Compiles the rules; `pseudonym` is the HMAC key of pseudonyms.
+    #[must_use]
+    pub fn new(key: MaskerKey, pseudonym: &[u8], config: &MaskerConfig) -> Self {
+        let engine = Engine::new(&config.disabled_rules, pseudonym);
+        Self(Arc::new(Shared { key, engine, literals: config.literals, secret: config.secret_columns.clone() }))
+    }
+}
+
+impl Factory for MaskerFactory {
+    type Transform = Masker;
+
+    fn make(&self, _partition: i32) -> Masker {
+        Masker {
+            shared: Arc::clone(&self.0),
+            keys: Keys::default(),
+            echoes: HashMap::new(),
+            order: VecDeque::new(),
+            input: EnrichedFrame::default(),
+            counters: Counters::default(),
+        }
+    }
+}
+
+/// Values masked in a session; dropped whole, and so unknown, when there are too many.
+type Echoes = Vec<Vec<u8>>;
+
+/// The masker of one partition.
+pub struct Masker {
+    shared: Arc<Shared>,
+    keys: Keys,
+    echoes: HashMap<[u8; 16], Echoes>,
+    order: VecDeque<[u8; 16]>,
+    input: EnrichedFrame,
+    counters: Counters,
+}
+
+impl std::fmt::Debug for Masker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Masker").field("counters", &self.counters).finish_non_exhaustive()
+    }
+}
+
+impl Masker {
+    /// Counters of this partition.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    fn open(&mut self, input: &EnrichedFrame) -> Result<Vec<u8>, &'static str> {
+        let raw = &input.raw;
+        if raw.payload.is_empty() {
+            return Ok(Vec::new());
+        }
+        if input.attribution != Attribution::Attributed {
+            return Err("unattributed");
+        }
+        let key = self.keys.get(&self.shared.key, &raw.session_id.0, &input.context.wrapped_key);
+        let opened = key.and_then(|key| key.open(&raw.session_id.0, raw.sequence, raw.kind.index(), &raw.payload));
+        opened.map_err(crate::decrypt::DecryptError::kind)
+    }
+
+    fn opened(&mut self, session: [u8; 16]) {
+        if self.echoes.insert(session, Echoes::new()).is_none() {
+            self.order.push_back(session);
+        }
+        while self.order.len() > SESSIONS_MAX {
+            if let Some(oldest) = self.order.pop_front() {
+                self.echoes.remove(&oldest);
+            }
+        }
+    }
+
+    fn closed(&mut self, session: &[u8; 16]) {
+        self.keys.forget(session);
+        if self.echoes.remove(session).is_some() {
+            self.order.retain(|known| known != session);
+        }
+    }
+
+    /// Keeps what was masked; a session with more than fits counts as unknown from then on.
+    fn remember(&mut self, session: &[u8; 16], values: Vec<Vec<u8>>) {
+        let Some(echoes) = self.echoes.get_mut(session) else { return };
+        let mut fits = true;
+        for value in values {
+            if value.len() < ECHO_BYTES_MIN || echoes.contains(&value) {
+                continue;
+            }
+            fits &= value.len() <= ECHO_BYTES_MAX && echoes.len() < ECHOES_MAX;
+            if fits {
+                if let Some(plain) = unescaped(&value) {
+                    echoes.push(plain);
+                }
+                echoes.push(value);
+            }
+        }
+        if !fits {
+            self.echoes.remove(session);
+            self.order.retain(|known| known != session);
+        }
+    }
+
+    fn frame(&mut self, input: &EnrichedFrame, out: &mut Out) {
+        let raw = &input.raw;
+        let mut frame = frame_head(input);
+        let mut tally = Tally::default();
+        (frame.payload, frame.mask_reason) = match self.open(input) {
+            Err(reason) => (Vec::new(), reason.to_owned()),
+            Ok(content) if content.is_empty() => (Vec::new(), String::new()),
+            Ok(content) => {
+                let shared = Arc::clone(&self.shared);
+                let echoes = self.echoes.get(&raw.session_id.0);
+                let (body, reason) = if raw.protocol == Protocol::Postgres {
+                    let partial = raw.chunk > 0 || !raw.last;
+                    let scope = scope(&shared, echoes);
+                    postgres::mask(&scope, &raw.message_type, partial, raw.facts.as_ref(), &content, &mut tally)
+                } else {
+                    (whole("whole", &content, &mut tally), "protocol")
+                };
+                (body, reason.to_owned())
+            }
+        };
+        let credential = raw.facts.as_ref().is_some_and(|facts| facts.reason_code == "credential");
+        frame.payload_state = if raw.payload.is_empty() && credential {
+            frame.mask_reason = "credential".to_owned();
+            PayloadState::Dropped
+        } else {
+            state(raw, &frame.mask_reason, &tally)
+        };
+        frame.mask_rules = rules(&tally);
+        frame.masked_bytes = masked_bytes(raw, &frame.mask_reason, &tally);
+        self.count(frame.payload_state, frame.masked_bytes);
+        self.counters.frames += 1;
+        self.remember(&raw.session_id.0, tally.values);
+        out.record(FRAMES, raw.session_id.to_text().as_bytes(), &frame);
+    }
+
+    fn event(&mut self, input: &EnrichedFrame, out: &mut Out) {
+        let raw = &input.raw;
+        let mut event = event_head(input);
+        let mut tally = Tally::default();
+        let shared = Arc::clone(&self.shared);
+        event.application = masked_text(&shared.engine, input.context.application.as_bytes(), &mut tally);
+        let mut reason = "";
+        match self.open(input) {
+            Err(code) => reason = code,
+            Ok(content) if content.is_empty() => {}
+            Ok(content) if raw.kind == FrameKind::Command => match CommandContent::from_body(&content) {
+                Ok(command) => {
+                    let values = command_content(&shared, raw.facts.as_ref(), &command, &mut event, &mut tally);
+                    self.remember(&raw.session_id.0, values);
+                    let scope = scope(&shared, self.echoes.get(&raw.session_id.0));
+                    event.error_message = error_text(&scope, &command, &mut tally);
+                }
+                Err(_) => reason = "content",
+            },
+            Ok(content) => match SessionContent::from_body(&content) {
+                Ok(session) => event.reason = masked_text(&shared.engine, session.reason.as_bytes(), &mut tally),
+                Err(_) => reason = "content",
+            },
+        }
+        event.payload_state = state(raw, reason, &tally);
+        event.mask_reason = reason.to_owned();
+        event.mask_rules = rules(&tally);
+        event.masked_bytes = masked_bytes(raw, reason, &tally);
+        self.count(event.payload_state, event.masked_bytes);
+        self.counters.events += 1;
+        out.record(EVENTS, raw.session_id.to_text().as_bytes(), &event);
+    }
+
+    fn count(&mut self, state: PayloadState, masked: i64) {
+        self.counters.masked_whole += u64::from(state == PayloadState::MaskedWhole);
+        self.counters.masked_bytes += u64::try_from(masked).unwrap_or(0);
+    }
+}
+
+impl Transform for Masker {
+    fn apply(&mut self, _ctx: &Context, input: Input<'_>, out: &mut Out) -> Result<Verdict, Rejection> {
+        let value = input.value.ok_or_else(|| Rejection::new("M-001", "no value"))?;
+        let (_, body) = framing::split(value).map_err(|error| Rejection::new("M-001", error.to_string()))?;
+        let mut frame = std::mem::take(&mut self.input);
+        frame.decode(body).map_err(|error| Rejection::new("M-002", error.to_string()))?;
+        if frame.raw.kind == FrameKind::SessionOpened && frame.raw.sequence == 0 {
+            self.opened(frame.raw.session_id.0);
+        }
+        if frame.raw.kind == FrameKind::Message {
+            self.frame(&frame, out);
+        } else {
+            self.event(&frame, out);
+        }
+        if matches!(frame.raw.kind, FrameKind::SessionClosed | FrameKind::SessionRefused) {
+            self.closed(&frame.raw.session_id.0);
+        }
+        self.input = frame;
+        Ok(Verdict::Done)
+    }
+}
+
+fn scope<'a>(shared: &'a Shared, echoes: Option<&'a Echoes>) -> Scope<'a> {
+    Scope {
+        engine: &shared.engine,
+        literals: shared.literals,
+        secret: &shared.secret,
+        echoes: echoes.map(Vec::as_slice),
+    }
+}
+
+/// The value behind doubled quotes and backslash escapes, as the server would echo it.
+fn unescaped(value: &[u8]) -> Option<Vec<u8>> {
+    if !value.contains(&b'\\') && memchr::memmem::find(value, b"''").is_none() {
+        return None;
+    }
+    let mut out = Vec::with_capacity(value.len());
+    let mut bytes = value.iter().copied().peekable();
+    while let Some(byte) = bytes.next() {
+        match (byte, bytes.peek().copied()) {
+            (b'\'', Some(b'\'')) => {
+                bytes.next();
+                out.push(b'\'');
+            }
+            (b'\\', Some(next)) if !next.is_ascii_alphanumeric() => {
+                bytes.next();
+                out.push(next);
+            }
+            _ => out.push(byte),
+        }
+    }
+    Some(out)
+}
+
+fn masked_text(engine: &Engine, text: &[u8], tally: &mut Tally) -> String {
+    let masked = engine.mask(text, tally);
+    String::from_utf8_lossy(masked.as_deref().unwrap_or(text)).into_owned()
+}
+
+fn state(raw: &RawFrame, reason: &str, tally: &Tally) -> PayloadState {
+    if raw.payload.is_empty() && tally.rules.is_empty() {
+        PayloadState::Empty
+    } else if !reason.is_empty() {
+        PayloadState::MaskedWhole
+    } else if tally.rules.is_empty() {
+        PayloadState::Clear
+    } else {
+        PayloadState::Masked
+    }
+}
+
+fn rules(tally: &Tally) -> Vec<String> {
+    tally.rules.iter().map(|rule| (*rule).to_owned()).collect()
+}
+
+fn masked_bytes(raw: &RawFrame, reason: &str, tally: &Tally) -> i64 {
+    let unopened = tally.bytes == 0 && !reason.is_empty();
+    let hidden = if unopened { raw.payload.len().saturating_sub(schemas::payload::TAG_LEN) } else { tally.bytes };
+    i64::try_from(hidden).unwrap_or(i64::MAX)
+}
+
+/// Fills statement and parameters; gives the values masked in them.
+fn command_content(
+    shared: &Shared,
+    facts: Option<&Facts>,
+    command: &CommandContent,
+    event: &mut Event,
+    tally: &mut Tally,
+) -> Vec<Vec<u8>> {
+    let masked = sql::mask(&shared.engine, shared.literals, &shared.secret, &command.statement, tally);
+    let text = masked.as_deref().unwrap_or(&command.statement);
+    event.statement = Some(String::from_utf8_lossy(text).into_owned());
+    event.statement_bytes = command.statement_bytes;
+    let kept = i64::try_from(command.statement.len()).unwrap_or(i64::MAX);
+    event.statement_truncated = command.statement_bytes > kept;
+    for (at, bound) in command.parameters.iter().enumerate() {
+        let fact = facts.and_then(|facts| facts.parameters.get(at));
+        let name = fact.map_or("", |fact| fact.name.as_str());
+        let secret = value::is_secret_name(name, &shared.secret);
+        let text = bound.value.as_deref().map(|bytes| {
+            let decoded = value::text(bound.type_oid, bound.format, bytes);
+            if secret {
+                tally.values.push(bytes.to_vec());
+            }
+            // Patterns see the bytes as well: hex of unknown binary would hide a secret from them.
+            let hit = !secret && shared.engine.mask(bytes, &mut Tally::default()).is_some();
+            let opaque = hit && shared.engine.mask(decoded.as_bytes(), &mut Tally::default()).is_none();
+            let masked = value::mask(&shared.engine, secret || opaque, decoded.as_bytes(), tally);
+            String::from_utf8_lossy(&masked).into_owned()
+        });
+        event.parameters.push(EventParameter { name: name.to_owned(), type_oid: bound.type_oid, value: text });
+    }
+    std::mem::take(&mut tally.values)
+}
+
+fn error_text(scope: &Scope<'_>, command: &CommandContent, tally: &mut Tally) -> Option<String> {
+    if command.error_message.is_empty() && command.error_detail.is_empty() {
+        return None;
+    }
+    let mut text = postgres::message(scope, &command.error_message, tally);
+    if !command.error_detail.is_empty() {
+        text.push(b'\n');
+        text.extend_from_slice(&postgres::detail(scope, &command.error_detail, tally));
+    }
+    Some(String::from_utf8_lossy(&text).into_owned())
+}
+
+fn frame_head(input: &EnrichedFrame) -> Frame {
+    let (raw, context) = (&input.raw, &input.context);
+    Frame {
+        event_id: raw.event_id,
+        session_id: raw.session_id,
+        sequence: raw.sequence,
+        observed_at_us: raw.observed_at_us,
+        protocol: raw.protocol,
+        direction: raw.direction,
+        connection: raw.connection,
+        message_id: raw.message_id,
+        chunk: raw.chunk,
+        last: raw.last,
+        message_type: raw.message_type.clone(),
+        size_bytes: raw.size_bytes,
+        command_id: raw.command_id,
+        statement_id: raw.facts.as_ref().map_or(-1, |facts| facts.statement_id),
+        attribution: input.attribution,
+        possible_duplicate: input.possible_duplicate,
+        principal_issuer: context.principal.issuer.clone(),
+        principal_subject: context.principal.subject.clone(),
+        target_name: context.target.name.clone(),
+        mask_version: MASK_VERSION.to_owned(),
+        ..Frame::default()
+    }
+}
+
+/// OCSF class, activity, severity, status of a record.
+fn ocsf(kind: FrameKind, command_kind: &str, failed: bool, reason_code: &str) -> (i32, i32, i32, i32) {
+    let status = if failed { 2 } else { 1 };
+    let severity = if failed { 2 } else { 1 };
+    match kind {
+        FrameKind::Command => {
+            let activity = match command_kind.split(' ').next().unwrap_or_default() {
+                "SELECT" | "FETCH" => 4,
+                "COPY" | "SHOW" | "EXPLAIN" => 1,
+                "UPDATE" | "ALTER" | "MERGE" => 2,
+                "INSERT" => 5,
+                "CREATE" => 6,
+                "DELETE" | "DROP" | "TRUNCATE" => 7,
+                _ => 99,
+            };
+            (6005, activity, severity, status)
+        }
+        FrameKind::SessionOpened => (3002, 1, 1, 1),
+        FrameKind::SessionClosed => (3002, 2, 1, 1),
+        FrameKind::SessionRefused => (3002, 1, 3, 2),
+        FrameKind::Decision => {
+            let denied = reason_code.contains("den") || reason_code.contains("refus");
+            if denied { (3003, 99, 3, 2) } else { (3003, 99, 1, 1) }
+        }
+        FrameKind::Approval => (3004, 99, 1, 1),
+        FrameKind::Finding => (2004, 1, 4, 1),
+        FrameKind::Message | FrameKind::Unknown => (0, 0, 1, 0),
+    }
+}
+
+fn event_head(input: &EnrichedFrame) -> Event {
+    let (raw, context) = (&input.raw, &input.context);
+    let facts = raw.facts.clone().unwrap_or_default();
+    let failed = !facts.error_code.is_empty();
+    let (class_uid, activity_id, severity_id, status_id) =
+        ocsf(raw.kind, &facts.command_kind, failed, &facts.reason_code);
+    let mut event = Event {
+        event_id: raw.event_id,
+        session_id: raw.session_id,
+        sequence: raw.sequence,
+        observed_at_us: raw.observed_at_us,
+        kind: EventKind::from_symbol(raw.kind.as_str()).unwrap_or_default(),
+        class_uid,
+        activity_id,
+        severity_id,
+        status_id,
+        protocol: raw.protocol,
+        attribution: input.attribution,
+        possible_duplicate: input.possible_duplicate,
+        command_id: raw.command_id,
+        command_kind: facts.command_kind,
+        relations: facts.relations,
+        rows: facts.rows,
+        bytes_to_target: facts.bytes_to_target,
+        bytes_to_client: facts.bytes_to_client,
+        duration_us: facts.duration_us,
+        error_code: failed.then_some(facts.error_code),
+        transaction_status: facts.transaction_status,
+        message_count: facts.message_count,
+        record_count: facts.record_count,
+        reason_code: facts.reason_code,
+        mask_version: MASK_VERSION.to_owned(),
+        ..Event::default()
+    };
+    event.principal_issuer.clone_from(&context.principal.issuer);
+    event.principal_subject.clone_from(&context.principal.subject);
+    event.principal_email.clone_from(&context.principal.email);
+    event.principal_name.clone_from(&context.principal.name);
+    event.principal_groups.clone_from(&context.principal.groups);
+    event.auth_method.clone_from(&context.principal.method);
+    event.authenticated_at_us = context.principal.authenticated_at_us;
+    event.target_name.clone_from(&context.target.name);
+    event.target_environment.clone_from(&context.target.environment);
+    event.target_owner.clone_from(&context.target.owner);
+    event.target_labels.clone_from(&context.target.labels);
+    event.target_user.clone_from(&context.target_user);
+    event.database.clone_from(&context.database);
+    event.client_ip.clone_from(&context.client_ip);
+    event.client_port = context.client_port;
+    event.proxy_instance.clone_from(&context.proxy_instance);
+    event.capture_guarantee.clone_from(&context.capture_guarantee);
+    event
+}
