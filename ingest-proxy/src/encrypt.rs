@@ -112,7 +112,7 @@ impl SessionCipher {
         .map_err(|_| EncryptError::Wrap)?;
         let mut wrapped = encapsulation.to_bytes().to_vec();
         wrapped.extend_from_slice(&sealed);
-        Self::with_key(session_id, &secret, wrapped)
+        Self::with_key(session_id, secret.as_slice(), wrapped)
     }
 
     fn with_key(session_id: Uuid, secret: &[u8], wrapped: Vec<u8>) -> Result<Self, EncryptError> {
@@ -131,7 +131,13 @@ impl SessionCipher {
     ///
     /// # Errors
     /// `Sequence`, `Seal`; `out` is then empty.
-    pub fn seal(&mut self, sequence: i64, kind: FrameKind, content: &[u8], out: &mut Vec<u8>) -> Result<(), EncryptError> {
+    pub fn seal(
+        &mut self,
+        sequence: i64,
+        kind: FrameKind,
+        content: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<(), EncryptError> {
         out.clear();
         if sequence < self.next {
             return Err(EncryptError::Sequence);

@@ -128,6 +128,7 @@ pub struct Journal {
     options: Options,
     state: Mutex<State>,
     work: Condvar,
+    done: Condvar,
     progress: watch::Sender<Progress>,
     thread: Mutex<Option<JoinHandle<()>>>,
     _lock: File,
@@ -161,6 +162,7 @@ impl Journal {
             options,
             state: Mutex::new(state),
             work: Condvar::new(),
+            done: Condvar::new(),
             progress: watch::Sender::new(Progress { durable: next, failed: None }),
             thread: Mutex::new(None),
             _lock: lock,
@@ -233,7 +235,7 @@ impl Journal {
     pub fn wait_durable(&self, index: u64, timeout: Duration) -> bool {
         let mut state = self.state.lock();
         if self.durable_end() <= index {
-            self.work.wait_for(&mut state, timeout);
+            self.done.wait_for(&mut state, timeout);
         }
         self.durable_end() > index
     }
@@ -304,7 +306,7 @@ impl Journal {
                     let reason = error.to_string();
                     self.state.lock().failed = Some(reason.clone());
                     self.progress.send_modify(|progress| progress.failed = Some(reason));
-                    self.work.notify_all();
+                    self.done.notify_all();
                     return;
                 }
             }
@@ -336,9 +338,10 @@ impl Journal {
             }
             state.in_flight = 0;
             state.spare = batch;
+            // Under the lock, so that `wait_durable` cannot miss it.
+            self.progress.send_modify(|progress| progress.durable = next);
         }
-        self.progress.send_modify(|progress| progress.durable = next);
-        self.work.notify_all();
+        self.done.notify_all();
     }
 }
 

@@ -3,3 +3,4 @@
 pub mod encrypt;
 pub mod journal;
 pub mod protocol;
+pub mod tap;
