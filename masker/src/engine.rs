@@ -3,7 +3,7 @@
 //! Time is linear in the text but for `Email` and `Url`, whose look-around is bounded. Masking masked text
 //! changes nothing: placeholders are recognised exactly, so that a value cannot pose as one.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::ops::Range;
 
 use aho_corasick::{AhoCorasick, MatchKind};
@@ -131,6 +131,11 @@ impl Engine {
                 continue;
             }
             let Some(rule) = self.owners.get(hit.pattern().as_usize()) else { continue };
+            // Inside a longer match of the same rule: its bytes are covered, and looking again would be quadratic.
+            let greedy = matches!(rule.shape, Shape::Token { .. } | Shape::Pem);
+            if greedy && edits.last().is_some_and(|last| last.rule == rule.id && hit.start() < last.span.end) {
+                continue;
+            }
             let Some(span) = candidate(rule.shape, text, hit.range()) else { continue };
             self.edit(rule, text, span, edits);
         }
@@ -226,7 +231,8 @@ fn candidate(shape: Shape, text: &[u8], anchor: Range<usize>) -> Option<Range<us
             if before.is_some_and(|byte| byte.is_ascii_alphanumeric()) {
                 return None;
             }
-            let end = run(text, anchor.end, |byte| class.holds(byte));
+            let window = text.get(..(anchor.end + max + 1).min(text.len()))?;
+            let end = run(window, anchor.end, |byte| class.holds(byte));
             let next_alnum = text.get(end).is_some_and(u8::is_ascii_alphanumeric);
             ((min..=max).contains(&(end - anchor.end)) && !next_alnum).then_some(anchor.start..end)
         }
@@ -330,8 +336,31 @@ fn cards(text: &[u8], mut found: impl FnMut(Range<usize>)) {
         }
         if (13..=19).contains(&digits) {
             found(start..end);
+        } else if digits > 19 {
+            grouped(text, start..end, &mut found);
         }
         at = end.max(start + 1);
+    }
+}
+
+/// Cards among numbers set apart by one separator: every row of groups of 3 digits or more with 13 to 19 in all.
+fn grouped(text: &[u8], run: Range<usize>, found: &mut impl FnMut(Range<usize>)) {
+    let mut open: VecDeque<(usize, usize)> = VecDeque::new();
+    let mut at = run.start;
+    for group in text.get(run).unwrap_or_default().split(|byte| !byte.is_ascii_digit()) {
+        if group.len() < 3 {
+            open.clear();
+        } else {
+            open.iter_mut().for_each(|(_, digits)| *digits += group.len());
+            open.push_back((at, group.len()));
+            open.retain(|(_, digits)| *digits <= 19);
+            for (start, digits) in &open {
+                if *digits >= 13 {
+                    found(*start..at + group.len());
+                }
+            }
+        }
+        at += group.len() + 1;
     }
 }
 
