@@ -222,7 +222,8 @@ impl Verifier {
         if !known(&keys) {
             return Err(IdentityError::UnknownKey);
         }
-        let signed = |key: &CoreJsonWebKey| key.verify_signature(&parts.algorithm, parts.signed, &parts.signature).is_ok();
+        let signed =
+            |key: &CoreJsonWebKey| key.verify_signature(&parts.algorithm, parts.signed, &parts.signature).is_ok();
         if !parts.candidates(&keys).any(signed) {
             return Err(IdentityError::Signature);
         }

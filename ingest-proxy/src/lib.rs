@@ -6,4 +6,5 @@ pub mod identity;
 pub mod journal;
 pub mod policy;
 pub mod protocol;
+pub mod session;
 pub mod tap;

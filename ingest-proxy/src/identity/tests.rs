@@ -160,7 +160,8 @@ fn rotated_keys_are_found_and_floods_of_unknown_keys_do_not_reach_the_issuer() {
     let rotated = issuer.token(|_, _| ());
     assert_eq!(block(verifier.verify(&rotated, NOW_US + 1)), Err(IdentityError::UnknownKey));
     for _ in 0..20 {
-        let _refused = block(verifier.verify(&issuer.token(|header, _| header["kid"] = json!("x")), NOW_US + 2)).unwrap_err();
+        let _refused =
+            block(verifier.verify(&issuer.token(|header, _| header["kid"] = json!("x")), NOW_US + 2)).unwrap_err();
     }
     assert_eq!(issuer.asked.load(Ordering::SeqCst), 1);
     block(verifier.verify(&rotated, NOW_US + 11_000_000)).unwrap();

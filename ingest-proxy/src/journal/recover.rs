@@ -56,8 +56,7 @@ pub(super) fn recover(folder: &Path) -> Result<(Vec<Segment>, Recovery), Journal
     let mut found: Vec<Segment> = Vec::new();
     let mut recovery = Recovery { records: 0, next: 0, damage: Vec::new() };
     for (first, path) in names {
-        let bytes =
-            fs::read(&path).map_err(JournalError::io(format!("read journal segment `{}`", path.display())))?;
+        let bytes = fs::read(&path).map_err(JournalError::io(format!("read journal segment `{}`", path.display())))?;
         let Some(scan) = format::scan(&bytes).filter(|scan| scan.first_index == first) else {
             recovery.damage.push(Damage::Header { path: path.clone() });
             recovery.next = recovery.next.max(first);

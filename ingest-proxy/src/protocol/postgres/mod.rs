@@ -7,5 +7,6 @@ pub mod codec;
 pub mod facts;
 pub mod message;
 pub mod observe;
+pub mod relay;
 pub mod scram;
 pub mod statement;

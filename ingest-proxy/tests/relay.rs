@@ -1,0 +1,188 @@
+//! A relayed session from the socket to the bus (I-01, I-02, I-03, I-06; P10, P11).
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ingest_proxy::encrypt::{MaskerKey, SessionCipher, derive_key_pair};
+use ingest_proxy::journal::{Journal, Options as JournalOptions};
+use ingest_proxy::protocol::postgres::message::build;
+use ingest_proxy::protocol::postgres::observe::{Limits, Observer};
+use ingest_proxy::protocol::postgres::relay::{End, relay};
+use ingest_proxy::session::Records;
+use ingest_proxy::tap::{Guarantee, Options, Tap};
+use schemas::Record as _;
+use schemas::framing::{Framing, split};
+use schemas::topics::Topics;
+use schemas::v1::{FrameKind, RawFrame, Session, SessionState, Uuid};
+use stage::bus::embedded::{Embedded, EmbeddedConfig};
+use stage::bus::{Assign, Batch, Bus, Cleanup, PollLimit, Position, ReaderSpec, TopicPartition, TopicSpec};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+const ID: Uuid = Uuid([5; 16]);
+
+struct World {
+    _folder: tempfile::TempDir,
+    bus: Arc<Embedded>,
+    journal: Arc<Journal>,
+    tap: Arc<Tap>,
+}
+
+impl World {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let bus = Embedded::open(&EmbeddedConfig::at(&folder.path().join("bus"))).unwrap();
+        let topics = Topics::default();
+        let spec =
+            |name: &str| TopicSpec { name: name.into(), partitions: 1, cleanup: Cleanup::Delete { retention_ms: -1 } };
+        bus.ensure_topics(&[spec(&topics.raw), spec(&topics.sessions)]).unwrap();
+        let (journal, _) = Journal::open(JournalOptions::at(&folder.path().join("journal"))).unwrap();
+        let options = Options {
+            topics,
+            partitions: 1,
+            raw_framing: Framing::single_object::<RawFrame>(),
+            session_framing: Framing::single_object::<Session>(),
+            instance: "proxy-0".into(),
+            wait_max: Duration::from_secs(2),
+            batch_bytes: 1 << 20,
+        };
+        let tap = Tap::start(journal.clone(), bus.clone(), options).unwrap();
+        Self { _folder: folder, bus, journal, tap }
+    }
+
+    fn records(&self, guarantee: Guarantee) -> Records {
+        let (_, public) = derive_key_pair(&[1; 32]);
+        let cipher = SessionCipher::new(ID, &MaskerKey::new("k", &public).unwrap()).unwrap();
+        Records::new(ID, cipher, self.tap.session(ID, guarantee, 1 << 20))
+    }
+
+    /// Ends the tap and reads what the bus holds of a topic.
+    fn read<R: schemas::Record>(&self, topic: &str, count: u64) -> Vec<R> {
+        for _ in 0..300 {
+            if self.tap.committed() >= count {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let topic_partition = TopicPartition { topic: topic.into(), partition: 0 };
+        let assign = Assign::Manual(vec![Position { topic_partition, next_offset: 0 }]);
+        let spec = ReaderSpec { topics: vec![topic.into()], assign, instance: "test".into() };
+        let (mut reader, mut batch) = (self.bus.reader(&spec).unwrap(), Batch::default());
+        let mut found = Vec::new();
+        loop {
+            let limit = PollLimit { records: 1000, bytes: 1 << 20, wait: Duration::from_millis(50) };
+            reader.poll(&mut batch, limit).unwrap();
+            if batch.is_empty() {
+                return found;
+            }
+            found.extend(batch.iter().map(|record| R::from_body(split(record.value.unwrap()).unwrap().1).unwrap()));
+        }
+    }
+}
+
+fn now() -> i64 {
+    stage::clock::now_us()
+}
+
+fn block<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
+}
+
+async fn open(records: &mut Records) {
+    let mut session = Session { session_id: ID, state: SessionState::Open, ..Session::default() };
+    records.open(&mut session, "", Vec::new()).await.unwrap();
+}
+
+#[test]
+fn a_request_is_durable_before_the_target_sees_it_and_the_end_counts_everything() {
+    let world = World::new();
+    let end = block(async {
+        let (mut psql, client) = tokio::io::duplex(1 << 16);
+        let (mut postgres, target) = tokio::io::duplex(1 << 16);
+        let (mut records, mut observer) = (world.records(Guarantee::Acked), Observer::new(Limits::default()));
+        open(&mut records).await;
+        let tap = world.tap.clone();
+        let server = async move {
+            let mut seen = vec![0u8; 14];
+            postgres.read_exact(&mut seen).await.unwrap();
+            // I-01: session, opened and the Query are on the bus before the first byte arrives here.
+            assert!(tap.committed() >= 3, "{}", tap.committed());
+            assert_eq!(&seen[5..], b"select 1\0");
+            let mut answer = Vec::new();
+            build::message(&mut answer, b'C', |out| out.extend_from_slice(b"SELECT 0\0"));
+            build::ready_for_query(&mut answer, b'I');
+            postgres.write_all(&answer).await.unwrap();
+            let mut rest = Vec::new();
+            postgres.read_to_end(&mut rest).await.unwrap();
+            assert_eq!(rest, b"X\0\0\0\x04");
+        };
+        let user = async move {
+            let mut out = Vec::new();
+            build::query(&mut out, b"select 1");
+            psql.write_all(&out).await.unwrap();
+            let mut answer = vec![0u8; 20];
+            psql.read_exact(&mut answer).await.unwrap();
+            out.clear();
+            build::terminate(&mut out);
+            psql.write_all(&out).await.unwrap();
+            psql
+        };
+        let session = async { relay(&mut records, &mut observer, client, target, now() + 60_000_000, now).await };
+        let (end, (), _) = tokio::join!(session, server, user);
+        end
+    });
+    assert!(matches!(end, End::Terminated));
+    let (_, next) = world.journal.bounds();
+    let frames: Vec<RawFrame> = world.read("audit.raw", next);
+    assert!(frames.iter().map(|frame| frame.sequence).eq(0..i64::try_from(frames.len()).unwrap()));
+    assert_eq!(frames[0].kind, FrameKind::SessionOpened);
+    let types: Vec<&str> = frames
+        .iter()
+        .filter(|frame| frame.kind == FrameKind::Message)
+        .map(|frame| frame.message_type.as_str())
+        .collect();
+    assert_eq!(types, ["Query", "CommandComplete", "ReadyForQuery", "Terminate"]);
+    assert_eq!(frames.iter().filter(|frame| frame.kind == FrameKind::Command).count(), 1);
+    let last = frames.last().unwrap();
+    let facts = last.facts.as_ref().unwrap();
+    assert_eq!(last.kind, FrameKind::SessionClosed);
+    assert_eq!((facts.message_count, facts.record_count), (Some(4), Some(i64::try_from(frames.len()).unwrap())));
+    assert!(frames.iter().all(|frame| !frame.payload.windows(8).any(|part| part == b"select 1")));
+    let sessions: Vec<Session> = world.read("audit.sessions", next);
+    assert_eq!((sessions.len(), sessions[0].context.wrapped_key.len()), (1, 80));
+    world.tap.stop();
+    world.journal.close();
+}
+
+#[test]
+fn an_expired_token_and_an_over_long_statement_end_the_session_in_words() {
+    for expired in [true, false] {
+        let world = World::new();
+        let (end, told, seen) = block(async {
+            let (mut psql, client) = tokio::io::duplex(4 << 20);
+            let (mut postgres, target) = tokio::io::duplex(4 << 20);
+            let (mut records, mut observer) = (world.records(Guarantee::Journaled), Observer::new(Limits::default()));
+            open(&mut records).await;
+            if !expired {
+                let mut out = Vec::new();
+                build::query(&mut out, &vec![b' '; 2 << 20]);
+                psql.write_all(&out).await.unwrap();
+            }
+            let until = if expired { now() + 50_000 } else { now() + 60_000_000 };
+            let end = relay(&mut records, &mut observer, client, target, until, now).await;
+            let (mut told, mut seen) = (Vec::new(), Vec::new());
+            psql.read_to_end(&mut told).await.unwrap();
+            postgres.read_to_end(&mut seen).await.unwrap();
+            (end, String::from_utf8_lossy(&told).into_owned(), seen)
+        });
+        let (kind, sqlstate) = if expired { ("token_expired", "57P01") } else { ("statement_too_long", "54000") };
+        assert_eq!((end.kind(), end.sqlstate()), (kind, Some(sqlstate)));
+        assert!(told.starts_with('E') && told.contains(sqlstate) && told.contains(kind), "{told}");
+        assert!(seen.is_empty());
+        let (_, next) = world.journal.bounds();
+        let frames: Vec<RawFrame> = world.read("audit.raw", next);
+        assert_eq!(frames.last().unwrap().facts.as_ref().unwrap().reason_code, kind);
+        world.tap.stop();
+        world.journal.close();
+    }
+}
