@@ -11,7 +11,6 @@ use ingest_proxy::protocol::postgres::observe::{Limits, Observer};
 use ingest_proxy::protocol::postgres::relay::{End, relay};
 use ingest_proxy::session::Records;
 use ingest_proxy::tap::{Guarantee, Options, Tap};
-use schemas::Record as _;
 use schemas::framing::{Framing, split};
 use schemas::topics::Topics;
 use schemas::v1::{FrameKind, RawFrame, Session, SessionState, Uuid};

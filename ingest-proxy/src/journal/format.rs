@@ -7,16 +7,16 @@
 use std::ops::Range;
 
 /// First bytes of a segment.
-pub const MAGIC: [u8; 8] = *b"SEALJRN1";
+pub(super) const MAGIC: [u8; 8] = *b"SEALJRN1";
 /// Bytes of a segment header.
-pub const SEGMENT_HEADER: usize = 20;
+pub(super) const SEGMENT_HEADER: usize = 20;
 /// Bytes before a record's body.
-pub const RECORD_HEADER: usize = 16;
+pub(super) const RECORD_HEADER: usize = 16;
 /// Longest body of a record, bytes: a 64 KiB chunk or a 256 KiB statement with its parameters fits many times.
 pub const BODY_BYTES_MAX: usize = 16 << 20;
 
 /// Appends a segment header.
-pub fn put_segment_header(out: &mut Vec<u8>, first_index: u64) {
+pub(super) fn put_segment_header(out: &mut Vec<u8>, first_index: u64) {
     let start = out.len();
     out.extend_from_slice(&MAGIC);
     out.extend_from_slice(&first_index.to_be_bytes());
@@ -25,7 +25,7 @@ pub fn put_segment_header(out: &mut Vec<u8>, first_index: u64) {
 }
 
 /// Appends a record. The caller has checked the bound of the body.
-pub fn put_record(out: &mut Vec<u8>, index: u64, body: &[u8]) {
+pub(super) fn put_record(out: &mut Vec<u8>, index: u64, body: &[u8]) {
     out.extend_from_slice(&u32::try_from(body.len()).unwrap_or(u32::MAX).to_be_bytes());
     out.extend_from_slice(&checksum(index, body).to_be_bytes());
     out.extend_from_slice(&index.to_be_bytes());
@@ -41,7 +41,7 @@ fn checksum(index: u64, body: &[u8]) -> u32 {
 
 /// The body of one whole record, if it is the record at `index` and intact.
 #[must_use]
-pub fn body(record: &[u8], index: u64) -> Option<&[u8]> {
+pub(super) fn body(record: &[u8], index: u64) -> Option<&[u8]> {
     match self::record(record, 0, index) {
         Found::Body(range) => record.get(range),
         Found::End | Found::Broken => None,
@@ -50,7 +50,7 @@ pub fn body(record: &[u8], index: u64) -> Option<&[u8]> {
 
 /// How a segment ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ending {
+pub(super) enum Ending {
     /// By zeros or the end of the file, at this byte.
     Clean(usize),
     /// By something that is no record, at this byte: a torn tail in the newest segment, damage in any other.
@@ -59,18 +59,18 @@ pub enum Ending {
 
 /// What a segment holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Scan {
+pub(super) struct Scan {
     /// Index of the first record.
-    pub first_index: u64,
+    pub(super) first_index: u64,
     /// Places of the bodies, in order of their index.
-    pub bodies: Vec<Range<usize>>,
+    pub(super) bodies: Vec<Range<usize>>,
     /// How it ends.
-    pub ending: Ending,
+    pub(super) ending: Ending,
 }
 
 /// Reads a segment; `None` when the header is not whole.
 #[must_use]
-pub fn scan(bytes: &[u8]) -> Option<Scan> {
+pub(super) fn scan(bytes: &[u8]) -> Option<Scan> {
     let header = bytes.get(..SEGMENT_HEADER)?;
     let (head, sum) = header.split_last_chunk::<4>()?;
     let first_index = u64::from_be_bytes(*head.last_chunk::<8>()?);
