@@ -5,4 +5,13 @@
 //! suite: Kafka for production, embedded for one node.
 
 pub mod bus;
+pub mod clock;
+pub mod config;
+pub mod env;
+pub mod registry;
+pub mod runner;
+pub mod shutdown;
 pub mod transform;
+
+pub use env::{Env, Running, StageFailure};
+pub use shutdown::{Level, Shutdown};

@@ -169,6 +169,9 @@ pub trait Transform: Send {
     /// Time passed: an open batch or a held suffix may be due. Called at least once a second.
     fn tick(&mut self, _ctx: &Context, _out: &mut Out) {}
 
+    /// The transaction is about to be committed: write what is written once per transaction, such as state records.
+    fn flush(&mut self, _ctx: &Context, _out: &mut Out) {}
+
     /// A record of the stage's table topic (compacted, same partition number); `value` is `None` for a deletion.
     fn table(&mut self, _key: &[u8], _value: Option<&[u8]>) {}
 

@@ -1,0 +1,543 @@
+//! The only loop: read, apply, send, commit with the input positions; rewind on any abort (I-03, I-04).
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use schemas::framing::Framing;
+use schemas::{Record as _, v1};
+
+use crate::bus::{
+    Assign, Batch, Bus, BusError, BusErrorKind, PollLimit, Position, Reader, ReaderSpec, RecordRef, TopicPartition,
+    WriteMode, Writer, WriterSpec,
+};
+use crate::shutdown::{Level, Shutdown};
+use crate::transform::{Context, Factory, Input, Out, Transform, Verdict};
+
+/// What a stage reads and writes.
+#[derive(Debug, Clone)]
+pub struct StageSpec {
+    /// Stage name, also the group's and the writer's.
+    pub name: String,
+    /// Input topic.
+    pub input: String,
+    /// Output topics; a transform's slot is an index here.
+    pub outputs: Vec<String>,
+    /// Framing per output.
+    pub framings: Vec<Framing>,
+    /// Compacted topic whose records `Transform::table` gets.
+    pub table: Option<String>,
+    /// Slot of the output that is the stage's own state topic.
+    pub state_slot: Option<usize>,
+    /// Dead letters.
+    pub dlq: String,
+    /// Stable name of this instance.
+    pub instance: String,
+    /// Bounds.
+    pub limits: Limits,
+}
+
+/// Bounds of one transaction and of waiting.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Records per transaction.
+    pub records: usize,
+    /// Bytes per transaction.
+    pub bytes: usize,
+    /// Longest wait for input, milliseconds.
+    pub poll_ms: u64,
+    /// Longest wait for a table record, milliseconds.
+    pub wait_ms: u64,
+    /// Most rebuilds after an abort in a row before giving up.
+    pub retries: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { records: 10_000, bytes: 8 << 20, poll_ms: 100, wait_ms: 5_000, retries: 20 }
+    }
+}
+
+/// Polls of a table topic per transaction; the rest is read in the next one.
+const TABLE_POLLS_MAX: usize = 64;
+/// Longest silence while the state is read back, before the attempt is given up and made again.
+const RESTORE_IDLE: Duration = Duration::from_secs(30);
+/// Silence after which a table topic counts as read: what comes later comes by the tail.
+const TABLE_IDLE: Duration = Duration::from_millis(500);
+/// Pause between two looks at records that wait for the table.
+const WAIT_PAUSE: Duration = Duration::from_millis(10);
+/// Silence after which a drained input counts as empty: the last offsets may be holes.
+const DRAIN_IDLE: Duration = Duration::from_secs(1);
+/// Longest wait for a first partition while draining.
+const DRAIN_JOIN: Duration = Duration::from_secs(15);
+/// Longest value kept in a dead letter; buses refuse records above 1 MiB, and a refused dead letter would stop the stage.
+const LETTER_BYTES_MAX: usize = 1_000_000 - 64 * 1024;
+/// Key, in front of the instance, of the marker that a restore reads up to; no session has such a key.
+const MARKER: &str = "restore-marker ";
+
+/// A stage that could not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum StageError {
+    /// The bus refuses for good.
+    #[error("stage {stage} stops")]
+    Bus {
+        /// Stage.
+        stage: String,
+        /// Cause.
+        #[source]
+        source: BusError,
+    },
+    /// A newer instance of the same name runs.
+    #[error("stage {stage} was fenced: a newer instance `{instance}` runs; give each instance its own name")]
+    Fenced {
+        /// Stage.
+        stage: String,
+        /// Instance.
+        instance: String,
+    },
+}
+
+struct Lane<T> {
+    transform: T,
+    table: Option<Box<dyn Reader>>,
+    waiting: Option<Waiting>,
+    /// Offset after the last input taken since the partition came.
+    next: Option<i64>,
+    /// Position committed last since the partition came.
+    committed: Option<i64>,
+}
+
+impl<T: Transform> Lane<T> {
+    /// Where the committed position may go now: past all that is fully written out, never back.
+    fn due(&self) -> Option<i64> {
+        let next = self.next?;
+        let due = self.transform.held_from().map_or(next, |held| held.min(next));
+        (self.committed.is_none_or(|committed| committed < due)).then_some(due)
+    }
+}
+
+/// What a drain still has to see.
+struct Drain {
+    since: Instant,
+    /// When a step last did something.
+    busy: Instant,
+    ends: BTreeMap<i32, i64>,
+    starts: BTreeMap<i32, i64>,
+}
+
+struct Waiting {
+    since: Instant,
+    offset: i64,
+}
+
+/// Runs a stage until it is told to stop.
+///
+/// # Errors
+/// [`StageError`]; committed work stays committed.
+pub fn run<F: Factory>(
+    bus: &dyn Bus,
+    spec: &StageSpec,
+    factory: &F,
+    shutdown: &Shutdown,
+    now_us: &dyn Fn() -> i64,
+) -> Result<(), StageError> {
+    let mut failures = 0;
+    loop {
+        let mut runner = match Runner::open(bus, spec, factory, now_us) {
+            Ok(runner) => runner,
+            Err(error) => {
+                failures += 1;
+                back_off(spec, shutdown, failures, error)?;
+                continue;
+            }
+        };
+        loop {
+            match runner.step(shutdown) {
+                Ok(true) => failures = 0,
+                Ok(false) => return Ok(()),
+                Err(error) => {
+                    // abort, drop every in-memory state, start again at the committed positions
+                    drop(runner.writer.abort());
+                    failures += 1;
+                    back_off(spec, shutdown, failures, error)?;
+                    break;
+                }
+            }
+        }
+        if shutdown.level() == Level::Stop {
+            return Ok(());
+        }
+    }
+}
+
+fn back_off(spec: &StageSpec, shutdown: &Shutdown, failures: u32, error: BusError) -> Result<(), StageError> {
+    let fatal = match error.kind {
+        BusErrorKind::Fenced => {
+            return Err(StageError::Fenced { stage: spec.name.clone(), instance: spec.instance.clone() });
+        }
+        BusErrorKind::Fatal | BusErrorKind::Missing => true,
+        BusErrorKind::Retriable | BusErrorKind::Abort | BusErrorKind::Full => failures > spec.limits.retries,
+    };
+    if fatal {
+        return Err(StageError::Bus { stage: spec.name.clone(), source: error });
+    }
+    tracing::warn!(stage = %spec.name, failures, %error, "going back to the committed positions");
+    // in small steps: a drain goes on trying, a stop does not wait
+    let until = Instant::now() + Duration::from_millis(25 << failures.min(7));
+    while Instant::now() < until && shutdown.level() != Level::Stop {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    Ok(())
+}
+
+struct Runner<'a, F: Factory> {
+    bus: &'a dyn Bus,
+    spec: &'a StageSpec,
+    factory: &'a F,
+    now_us: &'a dyn Fn() -> i64,
+    reader: Box<dyn Reader>,
+    writer: Box<dyn Writer>,
+    lanes: BTreeMap<i32, Lane<F::Transform>>,
+    out: Out,
+    batch: Batch,
+    drain: Option<Drain>,
+}
+
+impl<'a, F: Factory> Runner<'a, F> {
+    fn open(
+        bus: &'a dyn Bus,
+        spec: &'a StageSpec,
+        factory: &'a F,
+        now_us: &'a dyn Fn() -> i64,
+    ) -> Result<Self, BusError> {
+        // the writer first: it fences an older instance before anything is read
+        let writer = bus
+            .writer(&WriterSpec { name: format!("{}-{}", spec.name, spec.instance), mode: WriteMode::Transactional })?;
+        let reader = bus.reader(&ReaderSpec {
+            topics: vec![spec.input.clone()],
+            assign: Assign::Group(spec.name.clone()),
+            instance: spec.instance.clone(),
+        })?;
+        let (lanes, out, batch) = (BTreeMap::new(), Out::new(spec.framings.clone()), Batch::default());
+        Ok(Self { bus, spec, factory, now_us, reader, writer, lanes, out, batch, drain: None })
+    }
+
+    /// One transaction. False when the stage is done.
+    fn step(&mut self, shutdown: &Shutdown) -> Result<bool, BusError> {
+        let mut batch = std::mem::take(&mut self.batch);
+        let limit = PollLimit {
+            records: self.spec.limits.records,
+            bytes: self.spec.limits.bytes,
+            wait: Duration::from_millis(self.spec.limits.poll_ms),
+        };
+        let rebalance = self.reader.poll(&mut batch, limit)?;
+        for gone in &rebalance.revoked {
+            self.lanes.remove(&gone.partition);
+        }
+        let given: Vec<i32> = rebalance.assigned.iter().map(|given| given.partition).collect();
+        let marker = self.mark(&given)?;
+        for partition in given {
+            let lane = self.make_lane(partition, &marker)?;
+            self.lanes.insert(partition, lane);
+        }
+        self.read_tables()?;
+        let context = Context { now_us: (self.now_us)(), wait_over: false };
+        self.out.clear();
+        let mut open = !batch.is_empty();
+        if open {
+            self.writer.begin()?;
+        }
+        let moved = self.apply(&batch, context)?;
+        for (partition, lane) in &mut self.lanes {
+            let before = self.out.len();
+            lane.transform.tick(&context, &mut self.out);
+            lane.transform.flush(&context, &mut self.out);
+            if !open && self.out.len() > before {
+                self.writer.begin()?;
+                open = true;
+            }
+            Self::send(self.spec, self.writer.as_mut(), &self.out, before, *partition)?;
+        }
+        self.batch = batch;
+        // after tick and flush: what a tick let go must not be read again after a restart
+        let due: Vec<(i32, i64)> =
+            self.lanes.iter().filter_map(|(partition, lane)| Some((*partition, lane.due()?))).collect();
+        let idle = self.out.is_empty() && !moved && due.is_empty();
+        if idle && open {
+            // every record waits: nothing was written and nothing moves
+            self.writer.abort()?;
+        } else if !idle {
+            if !open {
+                self.writer.begin()?;
+            }
+            self.commit(&due)?;
+        }
+        if idle && self.lanes.values().any(|lane| lane.waiting.is_some()) {
+            std::thread::sleep(WAIT_PAUSE);
+        }
+        self.is_done(shutdown, idle)
+    }
+
+    fn commit(&mut self, due: &[(i32, i64)]) -> Result<(), BusError> {
+        let positions: Vec<Position> = due
+            .iter()
+            .map(|(partition, next_offset)| Position {
+                topic_partition: TopicPartition { topic: self.spec.input.clone(), partition: *partition },
+                next_offset: *next_offset,
+            })
+            .collect();
+        let membership = self.reader.membership()?;
+        self.writer.commit(Some((&membership, &positions)))?;
+        for (partition, next_offset) in due {
+            if let Some(lane) = self.lanes.get_mut(partition) {
+                lane.committed = Some(*next_offset);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl<F: Factory> Runner<'_, F> {
+    fn state_topic(&self) -> Option<&str> {
+        self.spec.state_slot.and_then(|slot| self.spec.outputs.get(slot)).map(String::as_str)
+    }
+
+    /// Writes one marker to the state topic of each partition, and gives its value.
+    ///
+    /// Offsets cannot say where a topic ends: control records and aborted records leave holes, and another writer's
+    /// transaction may still be open. Whoever reads committed records up to its own marker has seen all before it.
+    fn mark(&mut self, partitions: &[i32]) -> Result<Vec<u8>, BusError> {
+        let marker = uuid::Uuid::new_v4().to_string().into_bytes();
+        let Some(topic) = self.state_topic().map(str::to_owned).filter(|_| !partitions.is_empty()) else {
+            return Ok(marker);
+        };
+        let key = format!("{MARKER}{}", self.spec.instance);
+        self.writer.begin()?;
+        for partition in partitions {
+            self.writer.send(&topic, *partition, Some(key.as_bytes()), Some(&marker))?;
+        }
+        self.writer.commit(None)?;
+        Ok(marker)
+    }
+
+    fn make_lane(&self, partition: i32, marker: &[u8]) -> Result<Lane<F::Transform>, BusError> {
+        let mut transform = self.factory.make(partition);
+        if let Some(topic) = self.state_topic() {
+            let mut reader = self.manual(topic, partition)?;
+            restore(reader.as_mut(), topic, partition, marker, &mut transform)?;
+        }
+        let mut table = None;
+        if let Some(topic) = &self.spec.table {
+            let mut reader = self.manual(topic, partition)?;
+            let (start, end) = self.bus.bounds(&TopicPartition { topic: topic.clone(), partition })?;
+            if start < end {
+                read_table(reader.as_mut(), end, &mut transform)?;
+            }
+            table = Some(reader);
+        }
+        Ok(Lane { transform, table, waiting: None, next: None, committed: None })
+    }
+
+    fn manual(&self, topic: &str, partition: i32) -> Result<Box<dyn Reader>, BusError> {
+        let topic_partition = TopicPartition { topic: topic.to_owned(), partition };
+        let (next_offset, _) = self.bus.bounds(&topic_partition)?;
+        self.bus.reader(&ReaderSpec {
+            topics: vec![topic.to_owned()],
+            assign: Assign::Manual(vec![Position { topic_partition, next_offset }]),
+            instance: format!("{}-{topic}-{partition}", self.spec.instance),
+        })
+    }
+}
+
+impl<F: Factory> Runner<'_, F> {
+    fn read_tables(&mut self) -> Result<(), BusError> {
+        let limit = PollLimit { records: 10_000, bytes: 8 << 20, wait: Duration::ZERO };
+        let mut batch = Batch::default();
+        for lane in self.lanes.values_mut() {
+            let Some(table) = lane.table.as_mut() else { continue };
+            for _ in 0..TABLE_POLLS_MAX {
+                table.poll(&mut batch, limit)?;
+                batch.iter().for_each(|record| lane.transform.table(record.key.unwrap_or_default(), record.value));
+                if batch.is_empty() {
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Applies the batch; true when an input was taken or refused.
+    fn apply(&mut self, batch: &Batch, context: Context) -> Result<bool, BusError> {
+        let mut moved = false;
+        let mut stopped: Vec<i32> = Vec::new();
+        for record in batch.iter() {
+            if stopped.contains(&record.partition) {
+                continue;
+            }
+            let Some(lane) = self.lanes.get_mut(&record.partition) else { continue };
+            let waited = lane
+                .waiting
+                .as_ref()
+                .filter(|waiting| waiting.offset == record.offset)
+                .map(|waiting| waiting.since.elapsed());
+            let wait_over = waited.is_some_and(|waited| waited >= Duration::from_millis(self.spec.limits.wait_ms));
+            let before = self.out.len();
+            let input = Input {
+                offset: record.offset,
+                timestamp_ms: record.timestamp_ms,
+                key: record.key,
+                value: record.value,
+            };
+            match lane.transform.apply(&Context { wait_over, ..context }, input, &mut self.out) {
+                Ok(Verdict::Wait) if !wait_over => {
+                    // order of the partition is kept: nothing after this record until it is decided
+                    self.out.truncate(before);
+                    if waited.is_none() {
+                        // the time already waited is gone after a rebuild: a wait is bounded per attempt
+                        lane.waiting = Some(Waiting { since: Instant::now(), offset: record.offset });
+                    }
+                    stopped.push(record.partition);
+                    let topic_partition =
+                        TopicPartition { topic: self.spec.input.clone(), partition: record.partition };
+                    self.reader.seek(&Position { topic_partition, next_offset: record.offset })?;
+                    continue;
+                }
+                Ok(_) => Self::send(self.spec, self.writer.as_mut(), &self.out, before, record.partition)?,
+                Err(rejection) => {
+                    self.out.truncate(before);
+                    self.reject(&record, &rejection)?;
+                }
+            }
+            moved = true;
+            if let Some(lane) = self.lanes.get_mut(&record.partition) {
+                lane.waiting = None;
+                lane.next = Some(record.offset + 1);
+            }
+        }
+        Ok(moved)
+    }
+
+    fn send(spec: &StageSpec, writer: &mut dyn Writer, out: &Out, from: usize, partition: i32) -> Result<(), BusError> {
+        for index in from..out.len() {
+            let Some(record) = out.get(index) else { break };
+            if let Some(topic) = spec.outputs.get(record.slot) {
+                writer.send(topic, partition, Some(record.key), record.value)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl<F: Factory> Runner<'_, F> {
+    fn reject(&mut self, record: &RecordRef<'_>, rejection: &crate::transform::Rejection) -> Result<(), BusError> {
+        let kept = |value: &[u8]| value.get(..LETTER_BYTES_MAX).unwrap_or(value).to_vec();
+        let detail = match record.value {
+            Some(value) if value.len() > LETTER_BYTES_MAX => {
+                format!("{}; first {LETTER_BYTES_MAX} of {} bytes kept", rejection.detail, value.len())
+            }
+            _ => rejection.detail.clone(),
+        };
+        let letter = v1::DeadLetter {
+            stage: self.spec.name.clone(),
+            code: rejection.code.to_owned(),
+            detail,
+            topic: self.spec.input.clone(),
+            partition: record.partition,
+            offset: record.offset,
+            timestamp_ms: record.timestamp_ms,
+            key: record.key.map(<[u8]>::to_vec),
+            value: record.value.map(kept),
+        };
+        let mut value = Vec::new();
+        Framing::single_object::<v1::DeadLetter>().prefix(&mut value);
+        letter.encode(&mut value);
+        let key = format!("{}-{}", self.spec.input, record.partition);
+        tracing::warn!(stage = %self.spec.name, partition = record.partition, offset = record.offset, code = rejection.code, "record goes to dlq");
+        self.writer.send(&self.spec.dlq, record.partition, Some(key.as_bytes()), Some(&value))
+    }
+
+    fn is_done(&mut self, shutdown: &Shutdown, idle: bool) -> Result<bool, BusError> {
+        match shutdown.level() {
+            Level::Run => Ok(true),
+            Level::Stop => Ok(false),
+            Level::Drain => Ok(!self.drained(idle)?),
+        }
+    }
+
+    /// True when all that lay on the input when the drain began is written out.
+    fn drained(&mut self, idle: bool) -> Result<bool, BusError> {
+        let now = Instant::now();
+        let fresh = Drain { since: now, busy: now, ends: BTreeMap::new(), starts: BTreeMap::new() };
+        let mut drain = self.drain.take().unwrap_or(fresh);
+        if drain.ends.is_empty() {
+            for partition in self.reader.assignment() {
+                drain.ends.insert(partition.partition, self.bus.bounds(&partition)?.1);
+            }
+            for position in self.reader.committed()? {
+                drain.starts.insert(position.topic_partition.partition, position.next_offset);
+            }
+        }
+        if !idle {
+            drain.busy = now;
+        }
+        let waiting = self.lanes.values().any(|lane| lane.waiting.is_some());
+        let reached = drain.ends.iter().all(|(partition, end)| {
+            let start = drain.starts.get(partition).copied();
+            let next = self.lanes.get(partition).map_or(start, |lane| lane.next.or(start));
+            next.is_some_and(|next| next >= *end)
+        });
+        let silent = now.duration_since(drain.busy) >= DRAIN_IDLE;
+        let done = if drain.ends.is_empty() {
+            now.duration_since(drain.since) >= DRAIN_JOIN
+        } else {
+            idle && !waiting && (reached || silent)
+        };
+        self.drain = Some(drain);
+        Ok(done)
+    }
+}
+
+/// Gives the transform every state record up to the marker just written.
+fn restore<T: Transform>(
+    reader: &mut dyn Reader,
+    topic: &str,
+    partition: i32,
+    marker: &[u8],
+    transform: &mut T,
+) -> Result<(), BusError> {
+    let limit = PollLimit { records: 10_000, bytes: 8 << 20, wait: Duration::from_millis(100) };
+    let mut batch = Batch::default();
+    let mut heard = Instant::now();
+    while heard.elapsed() < RESTORE_IDLE {
+        reader.poll(&mut batch, limit)?;
+        for record in batch.iter() {
+            let key = record.key.unwrap_or_default();
+            if !key.starts_with(MARKER.as_bytes()) {
+                transform.restore(key, record.value);
+            } else if record.value == Some(marker) {
+                return Ok(());
+            }
+        }
+        if !batch.is_empty() {
+            heard = Instant::now();
+        }
+    }
+    let operation = format!("restore state from {topic} partition {partition}");
+    let reason = "this instance's own marker did not arrive; another writer may hold a transaction open there";
+    Err(BusError::new(BusErrorKind::Retriable, operation, reason))
+}
+
+/// Reads a table topic to the end it had; its last offsets may be holes, and what is late comes by the tail.
+fn read_table<T: Transform>(reader: &mut dyn Reader, end: i64, transform: &mut T) -> Result<(), BusError> {
+    let limit = PollLimit { records: 10_000, bytes: 8 << 20, wait: Duration::from_millis(50) };
+    let mut batch = Batch::default();
+    let (mut next, mut heard) = (0, Instant::now());
+    while next < end && heard.elapsed() < TABLE_IDLE {
+        reader.poll(&mut batch, limit)?;
+        for record in batch.iter() {
+            next = record.offset + 1;
+            heard = Instant::now();
+            transform.table(record.key.unwrap_or_default(), record.value);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,296 @@
+//! The runner on the embedded bus, with faults injected between it and the bus.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
+#![allow(clippy::cast_possible_truncation, clippy::cast_possible_wrap)]
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use proptest::prelude::*;
+use schemas::framing::Framing;
+use stage::bus::embedded::{Embedded, EmbeddedConfig};
+use stage::bus::{
+    Assign, Batch, Bus, BusError, BusErrorKind, Cleanup, Membership, PollLimit, Position, Reader, ReaderSpec,
+    TopicInfo, TopicPartition, TopicSpec, WriteMode, Writer, WriterSpec,
+};
+use stage::runner::{Limits, StageError, StageSpec, run};
+use stage::transform::{Context, Factory, Input, Out, Rejection, Transform, Verdict};
+use stage::{Level, Shutdown};
+
+/// Sums the numbers of its partition; refuses `bad`, waits for `table:<n>` before it takes `need:<n>`.
+#[derive(Default)]
+struct Sum {
+    total: i64,
+    dirty: bool,
+    table: Vec<String>,
+}
+
+struct Make;
+
+impl Factory for Make {
+    type Transform = Sum;
+    fn make(&self, _partition: i32) -> Sum {
+        Sum::default()
+    }
+}
+
+impl Transform for Sum {
+    fn apply(&mut self, ctx: &Context, input: Input<'_>, out: &mut Out) -> Result<Verdict, Rejection> {
+        let text = std::str::from_utf8(input.value.unwrap()).unwrap().to_owned();
+        if text == "bad" {
+            out.body_with(0, b"k", |body| body.extend_from_slice(b"half"));
+            return Err(Rejection::new("T-001", "a bad record"));
+        }
+        let number = match text.strip_prefix("need:") {
+            Some(name) if !self.table.iter().any(|known| known == name) && !ctx.wait_over => return Ok(Verdict::Wait),
+            Some(_) => 1,
+            None => text.parse().unwrap(),
+        };
+        self.total += number;
+        self.dirty = true;
+        out.body_with(0, input.key.unwrap(), |body| {
+            body.extend_from_slice(format!("{number}={}", self.total).as_bytes())
+        });
+        Ok(Verdict::Done)
+    }
+    fn flush(&mut self, _ctx: &Context, out: &mut Out) {
+        if std::mem::take(&mut self.dirty) {
+            out.body_with(1, b"total", |body| body.extend_from_slice(self.total.to_string().as_bytes()));
+        }
+    }
+    fn table(&mut self, key: &[u8], _value: Option<&[u8]>) {
+        self.table.push(String::from_utf8(key.to_vec()).unwrap());
+    }
+    fn restore(&mut self, _key: &[u8], value: Option<&[u8]>) {
+        self.total = std::str::from_utf8(body(value.unwrap())).unwrap().parse().unwrap();
+    }
+}
+
+fn body(value: &[u8]) -> &[u8] {
+    schemas::framing::split(value).unwrap().1
+}
+
+const PARTITIONS: i32 = 2;
+
+fn bus(folder: &std::path::Path) -> Arc<Embedded> {
+    let bus = Embedded::open(&EmbeddedConfig::at(folder)).unwrap();
+    let keep = Cleanup::Delete { retention_ms: -1 };
+    let topic = |name: &str, cleanup| TopicSpec { name: name.into(), partitions: PARTITIONS, cleanup };
+    let topics = [
+        topic("in", keep),
+        topic("out", keep),
+        topic("state", Cleanup::Compact),
+        topic("table", Cleanup::Compact),
+        topic("dlq", keep),
+    ];
+    bus.ensure_topics(&topics).unwrap();
+    bus
+}
+
+fn spec() -> StageSpec {
+    StageSpec {
+        name: "sum".into(),
+        input: "in".into(),
+        outputs: vec!["out".into(), "state".into()],
+        framings: vec![Framing::SingleObject(1), Framing::SingleObject(2)],
+        table: Some("table".into()),
+        state_slot: Some(1),
+        dlq: "dlq".into(),
+        instance: "one".into(),
+        limits: Limits { records: 3, poll_ms: 5, wait_ms: 150, ..Limits::default() },
+    }
+}
+
+fn put(bus: &dyn Bus, topic: &str, records: &[(i32, &str, &str)]) {
+    let mut writer = bus.writer(&WriterSpec { name: format!("test-{topic}"), mode: WriteMode::Idempotent }).unwrap();
+    writer.begin().unwrap();
+    for (partition, key, value) in records {
+        writer.send(topic, *partition, Some(key.as_bytes()), Some(value.as_bytes())).unwrap();
+    }
+    writer.commit(None).unwrap();
+}
+
+/// Everything on a topic, per partition.
+fn all(bus: &dyn Bus, topic: &str) -> BTreeMap<i32, Vec<Vec<u8>>> {
+    let position =
+        |partition| Position { topic_partition: TopicPartition { topic: topic.into(), partition }, next_offset: 0 };
+    let assign = Assign::Manual((0..PARTITIONS).map(position).collect());
+    let mut reader = bus.reader(&ReaderSpec { topics: vec![topic.into()], assign, instance: "look".into() }).unwrap();
+    let (mut found, mut batch) = (BTreeMap::<i32, Vec<Vec<u8>>>::new(), Batch::default());
+    for _ in 0..3 {
+        reader
+            .poll(&mut batch, PollLimit { records: 10_000, bytes: 1 << 24, wait: Duration::from_millis(20) })
+            .unwrap();
+        batch.iter().for_each(|record| found.entry(record.partition).or_default().push(record.value.unwrap().to_vec()));
+    }
+    found
+}
+
+fn texts(bus: &dyn Bus, topic: &str, partition: i32) -> Vec<String> {
+    let values = all(bus, topic).remove(&partition).unwrap_or_default();
+    values.iter().map(|value| String::from_utf8_lossy(body(value)).into_owned()).collect()
+}
+
+fn drain(bus: &dyn Bus) -> Result<(), StageError> {
+    let shutdown = Shutdown::new();
+    shutdown.raise(Level::Drain);
+    run(bus, &spec(), &Make, &shutdown, &|| 0)
+}
+
+#[test]
+fn order_state_and_positions_survive_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let bus = bus(folder.path());
+    put(bus.as_ref(), "in", &[(0, "a", "1"), (1, "b", "10"), (0, "a", "2"), (0, "a", "3"), (0, "a", "4")]);
+    drain(bus.as_ref()).unwrap();
+    put(bus.as_ref(), "in", &[(0, "a", "5")]);
+    drain(bus.as_ref()).unwrap();
+    assert_eq!(texts(bus.as_ref(), "out", 0), ["1=1", "2=3", "3=6", "4=10", "5=15"]);
+    assert_eq!(texts(bus.as_ref(), "out", 1), ["10=10"]);
+}
+
+/// I-04, P39: one poison record is one dead letter with its bytes and place; nothing half written stays.
+#[test]
+fn a_refused_record_is_a_dead_letter_and_the_others_go_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let bus = bus(folder.path());
+    put(bus.as_ref(), "in", &[(0, "a", "1"), (0, "a", "bad"), (0, "a", "2")]);
+    drain(bus.as_ref()).unwrap();
+    assert_eq!(texts(bus.as_ref(), "out", 0), ["1=1", "2=3"]);
+    let letters = all(bus.as_ref(), "dlq").remove(&0).unwrap();
+    let letter: schemas::v1::DeadLetter = schemas::Record::from_body(body(&letters[0])).unwrap();
+    assert_eq!((letters.len(), letter.stage.as_str(), letter.code.as_str(), letter.offset), (1, "sum", "T-001", 1));
+    assert_eq!(letter.value.as_deref(), Some(b"bad".as_slice()));
+}
+
+#[test]
+fn a_record_waits_for_the_table_and_only_so_long() {
+    let folder = tempfile::tempdir().unwrap();
+    let bus = bus(folder.path());
+    put(bus.as_ref(), "in", &[(0, "a", "need:x"), (0, "a", "2"), (1, "b", "7")]);
+    let shutdown = Shutdown::new();
+    std::thread::scope(|scope| {
+        let stage = scope.spawn(|| {
+            run(
+                bus.as_ref(),
+                &StageSpec { limits: Limits { wait_ms: 60_000, ..spec().limits }, ..spec() },
+                &Make,
+                &shutdown,
+                &|| 0,
+            )
+        });
+        while texts(bus.as_ref(), "out", 1).is_empty() {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        assert!(texts(bus.as_ref(), "out", 0).is_empty(), "nothing overtakes a waiting record");
+        put(bus.as_ref(), "table", &[(0, "x", "here")]);
+        while texts(bus.as_ref(), "out", 0).len() < 2 {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        shutdown.raise(Level::Stop);
+        stage.join().unwrap().unwrap();
+    });
+    assert_eq!(texts(bus.as_ref(), "out", 0), ["1=1", "2=3"]);
+    put(bus.as_ref(), "in", &[(0, "a", "need:never"), (0, "a", "4")]);
+    drain(bus.as_ref()).unwrap();
+    assert_eq!(texts(bus.as_ref(), "out", 0), ["1=1", "2=3", "1=4", "4=8"], "the wait has an end");
+}
+
+/// A bus whose writer fails at chosen calls.
+struct Faulty {
+    inner: Arc<Embedded>,
+    calls: Arc<AtomicUsize>,
+    faults: Vec<(usize, BusErrorKind)>,
+}
+
+struct FaultyWriter {
+    inner: Box<dyn Writer>,
+    calls: Arc<AtomicUsize>,
+    faults: Vec<(usize, BusErrorKind)>,
+}
+
+impl FaultyWriter {
+    fn fault(&self) -> Result<(), BusError> {
+        let call = self.calls.fetch_add(1, Ordering::Relaxed);
+        match self.faults.iter().find(|(at, _)| *at == call) {
+            Some((_, kind)) => Err(BusError::new(*kind, "injected", "fault")),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Writer for FaultyWriter {
+    fn begin(&mut self) -> Result<(), BusError> {
+        self.fault()?;
+        self.inner.begin()
+    }
+    fn send(&mut self, topic: &str, partition: i32, key: Option<&[u8]>, value: Option<&[u8]>) -> Result<(), BusError> {
+        self.fault()?;
+        self.inner.send(topic, partition, key, value)
+    }
+    fn commit(&mut self, positions: Option<(&Membership, &[Position])>) -> Result<(), BusError> {
+        self.fault()?;
+        self.inner.commit(positions)
+    }
+    fn abort(&mut self) -> Result<(), BusError> {
+        self.inner.abort()
+    }
+}
+
+impl Bus for Faulty {
+    fn ensure_topics(&self, topics: &[TopicSpec]) -> Result<(), BusError> {
+        self.inner.ensure_topics(topics)
+    }
+    fn describe(&self, topic: &str) -> Result<TopicInfo, BusError> {
+        self.inner.describe(topic)
+    }
+    fn bounds(&self, partition: &TopicPartition) -> Result<(i64, i64), BusError> {
+        self.inner.bounds(partition)
+    }
+    fn reader(&self, spec: &ReaderSpec) -> Result<Box<dyn Reader>, BusError> {
+        self.inner.reader(spec)
+    }
+    fn writer(&self, spec: &WriterSpec) -> Result<Box<dyn Writer>, BusError> {
+        Ok(Box::new(FaultyWriter {
+            inner: self.inner.writer(spec)?,
+            calls: self.calls.clone(),
+            faults: self.faults.clone(),
+        }))
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(12))]
+    /// I-04: whatever fails and wherever, the output is that of a run without faults: nothing lost, nothing twice.
+    #[test]
+    fn faults_leave_no_trace(numbers in prop::collection::vec(1_i64..100, 1..12), faults in prop::collection::vec((0_usize..60, any::<bool>()), 0..6)) {
+        let folder = tempfile::tempdir().unwrap();
+        let inner = bus(folder.path());
+        let texts_in: Vec<String> = numbers.iter().map(i64::to_string).collect();
+        let records: Vec<(i32, &str, &str)> = texts_in.iter().enumerate().map(|(i, text)| ((i % 2) as i32, "k", text.as_str())).collect();
+        put(inner.as_ref(), "in", &records);
+        let kind = |abort| if abort { BusErrorKind::Abort } else { BusErrorKind::Retriable };
+        let faults = faults.into_iter().map(|(at, abort)| (at, kind(abort))).collect();
+        let faulty = Faulty { inner: inner.clone(), calls: Arc::default(), faults };
+        drain(&faulty).unwrap();
+        for partition in 0..2 {
+            let mut total = 0;
+            let mine = numbers.iter().enumerate().filter(|(i, _)| (i % 2) as i32 == partition);
+            let expected: Vec<String> = mine.map(|(_, n)| { total += n; format!("{n}={total}") }).collect();
+            prop_assert_eq!(texts(inner.as_ref(), "out", partition), expected);
+        }
+    }
+}
+
+#[test]
+fn a_newer_instance_fences_and_a_lasting_refusal_ends_the_stage() {
+    let folder = tempfile::tempdir().unwrap();
+    let inner = bus(folder.path());
+    put(inner.as_ref(), "in", &[(0, "a", "1")]);
+    let with =
+        |kind| Faulty { inner: inner.clone(), calls: Arc::default(), faults: (0..100).map(|at| (at, kind)).collect() };
+    assert!(matches!(drain(&with(BusErrorKind::Fenced)), Err(StageError::Fenced { .. })));
+    assert!(matches!(drain(&with(BusErrorKind::Fatal)), Err(StageError::Bus { .. })));
+    assert!(texts(inner.as_ref(), "out", 0).is_empty());
+}
