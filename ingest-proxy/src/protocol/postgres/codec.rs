@@ -15,19 +15,29 @@ pub const HEADER_LEN: usize = 5;
 /// A caller's buffer of this many bytes can always make progress.
 pub const BUFFER_BYTES_MIN: usize = HEADER_LEN + CHUNK_BYTES_MAX;
 
+/// Most bytes a `Query` or `Parse` may declare and still be judged and observed whole: 1 MiB. The one limit of
+/// decoder and observer: what a decoder does not mark as over it, the observer's statement buffer holds.
+pub const STATEMENT_MESSAGE_BYTES_MAX: u32 = 1 << 20;
+
+/// Text to refuse a statement over the limit with (P10).
+pub const STATEMENT_TOO_LONG: &str = "statement is longer than the audit limit";
+/// SQLSTATE to refuse it with: `program_limit_exceeded`.
+pub const STATEMENT_TOO_LONG_SQLSTATE: &str = "54000";
+
 /// Limits of a decoder, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Largest declared length of a message that may carry content. Default 1 GiB - 1, the server's own limit.
     pub message_bytes_max: u32,
     /// Largest declared length of `Query`, `Parse` and `FunctionCall` that can be judged. A longer one still
-    /// decodes, but its pieces say [`Piece::over_limit`]: refuse it in the protocol's words. Default 1 MiB.
+    /// decodes, but its pieces say [`Piece::over_limit`]: forward none of them and refuse it in the protocol's
+    /// words ([`STATEMENT_TOO_LONG`]). Default and most: [`STATEMENT_MESSAGE_BYTES_MAX`]; more counts as that.
     pub statement_bytes_max: u32,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { message_bytes_max: 0x3fff_ffff, statement_bytes_max: 1 << 20 }
+        Self { message_bytes_max: 0x3fff_ffff, statement_bytes_max: STATEMENT_MESSAGE_BYTES_MAX }
     }
 }
 
@@ -149,7 +159,8 @@ impl Decoder {
     /// A decoder for what `side` sends, from the first byte after start-up.
     #[must_use]
     pub fn new(side: Side, limits: Limits) -> Self {
-        Self { side, limits, open: None }
+        let statement_bytes_max = limits.statement_bytes_max.min(STATEMENT_MESSAGE_BYTES_MAX);
+        Self { side, limits: Limits { statement_bytes_max, ..limits }, open: None }
     }
 
     /// True between messages, so that the stream may end here.
@@ -354,6 +365,21 @@ mod tests {
         }
         assert_eq!((over, under, rest.len()), (129, 1, 0));
         assert!(decoder.at_boundary());
+    }
+
+    #[test]
+    fn the_statement_limit_can_be_lowered_and_not_raised() {
+        for (asked, len, over) in [
+            (u32::MAX, STATEMENT_MESSAGE_BYTES_MAX, false),
+            (u32::MAX, STATEMENT_MESSAGE_BYTES_MAX + 1, true),
+            (100, 100, false),
+            (100, 101, true),
+        ] {
+            let limits = Limits { statement_bytes_max: asked, ..Limits::default() };
+            let stream = wire(b'Q', &vec![b' '; len as usize - 4]);
+            let Step::Piece(piece) = Decoder::new(Side::Client, limits).next(&stream).unwrap() else { panic!() };
+            assert_eq!(piece.over_limit, over, "{asked} {len}");
+        }
     }
 
     proptest! {

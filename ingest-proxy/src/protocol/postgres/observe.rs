@@ -5,10 +5,19 @@
 //! the server skips it. Each executed statement gives one [`Command`]: every statement of a simple Query, every
 //! Execute, also of a statement prepared long before. It reads, and never changes, what is relayed.
 //!
+//! A message longer than one chunk gives one record per chunk. What must be read whole first (Query, Parse, Bind,
+//! responses but rows and COPY data) has its facts, and a request its `command_id`, on the LAST chunk's record
+//! only; the chunks before it say -1 and carry content alone. Rows and COPY data say both on every chunk.
+//!
+//! Statement text is read whole: the statement buffer holds all that the decoder does not mark `over_limit`
+//! ([`STATEMENT_MESSAGE_BYTES_MAX`]). What it does mark the relay must not forward; each of its chunks says
+//! `statement_too_long`. A relay that goes on gives the refusing ErrorResponse to [`Observer::response`].
+//!
 //! Limits (I-10), all in [`Limits`]: outstanding requests, prepared statements, portals, and the bytes they hold.
 //! At a limit `request` fails with an error that says so and the session is to be closed with its `kind`; nothing
 //! is dropped in silence. Content passes whole in frames; only a COMMAND's copy of it is cut.
 
+mod long_bind;
 mod request;
 mod response;
 mod table;
@@ -18,9 +27,10 @@ use std::sync::Arc;
 
 use schemas::v1::Direction;
 
-use super::codec::Piece;
-use super::facts::{Columns, Command, Content, FactsRef, Observed};
+use super::codec::{Piece, STATEMENT_MESSAGE_BYTES_MAX};
+use super::facts::{Columns, Command, Content, FactsRef, Observed, Relations};
 use super::message::{self, Side};
+use long_bind::LongBind;
 use table::{Bound, Portal, Prepared, Request};
 
 /// Receives what was observed, in the order of the session.
@@ -104,14 +114,26 @@ impl ObserveError {
 struct Assembly {
     /// First bytes of the body, up to a limit by type.
     body: Vec<u8>,
+    /// Finds the result formats of a long Bind, which lie at its end.
+    bind: LongBind,
     message_id: i64,
     command_id: i64,
     /// First chunk's time, microseconds.
     started_us: i64,
 }
 
-/// Most body bytes kept of a message that comes in chunks; its frames carry all of it.
-const ASSEMBLY_BYTES_MAX: usize = 512 * 1024;
+/// Most body bytes kept of a Bind or response that comes in chunks; its frames carry all of it.
+const BODY_BYTES_MAX: usize = 512 * 1024;
+
+/// Most body bytes kept of a client's message that comes in chunks.
+fn kept_max(message_type: u8) -> usize {
+    match message_type {
+        b'Q' | b'P' => STATEMENT_MESSAGE_BYTES_MAX as usize,
+        b'B' => BODY_BYTES_MAX,
+        // FunctionCall and unknown types: nothing in them is read.
+        _ => 0,
+    }
+}
 
 /// COPY under way.
 struct Copy {
@@ -127,6 +149,7 @@ struct Finished {
     statement_bytes: i64,
     bound: Option<Arc<Bound>>,
     columns: Option<Arc<Columns>>,
+    relations: Relations,
     kind: &'static str,
     rows: Option<i64>,
     to_target: i64,

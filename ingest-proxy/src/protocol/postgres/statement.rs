@@ -1,8 +1,13 @@
-//! What `observe` asks of SQL text: where statements end, their kind. The one place that reads SQL.
+//! What `observe` asks of SQL text, over the crate `sql`: where statements end, their kind, relations, parameter
+//! names, and the shape of COPY data. Computed once per Parse and once per Query, kept with the statement.
 //!
-//! Best effort by design: a statement misread costs a name or a span in the facts, never a message.
+//! Best effort by design: a statement misread costs a name or a span in the facts, never a message (I-12).
+
+mod copy;
 
 use std::ops::Range;
+
+pub use copy::{COPY_COLUMNS_MAX, CopyFormat, CopyShape};
 
 /// Most statements told apart in one Query; what follows is one statement.
 pub const STATEMENTS_MAX: usize = 1024;
@@ -10,178 +15,80 @@ pub const STATEMENTS_MAX: usize = 1024;
 /// What is known of one statement.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Summary {
-    /// Command tag word; empty unknown.
+    /// Command tag word(s), such as SELECT or CREATE TABLE; empty unknown.
     pub kind: &'static str,
-    /// Relations named.
+    /// Relations named, in the order first seen; at most [`sql::RELATIONS_MAX`].
     pub relations: Vec<String>,
-    /// Column or argument each parameter is for; empty when unknown.
-    pub parameters: Vec<String>,
+    /// Number (from 1) and the column or argument it is for, of each parameter that has such a name; ascending.
+    pub parameters: Vec<(u16, String)>,
+    /// Data format and columns of a COPY; none for any other statement.
+    pub copy: Option<CopyShape>,
 }
 
-/// Spans of the statements in `text`, split at semicolons outside quotes, comments and parentheses.
+impl Summary {
+    /// Name of the parameter at `index`, from 0 as in a Bind; empty when unknown.
+    #[must_use]
+    pub fn parameter(&self, index: usize) -> &str {
+        let find = |number| self.parameters.binary_search_by_key(&number, |(number, _)| *number).ok();
+        let at = u16::try_from(index.saturating_add(1)).ok().and_then(find);
+        at.and_then(|at| self.parameters.get(at)).map_or("", |(_, name)| name)
+    }
+
+    /// Bytes of memory it counts for.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        let names = self.relations.iter().chain(self.parameters.iter().map(|(_, name)| name));
+        let columns = self.copy.iter().flat_map(|copy| copy.columns.iter());
+        names.chain(columns).map(|name| name.len() + size_of::<String>() + 8).sum()
+    }
+}
+
+/// Spans of the statements in `text`, split at top-level semicolons; at most [`STATEMENTS_MAX`].
 #[must_use]
 pub fn split(text: &[u8]) -> Vec<Range<usize>> {
-    let (mut spans, mut at, mut start, mut depth) = (Vec::new(), 0, None, 0usize);
-    while let Some(byte) = text.get(at) {
-        let end = token_end(text, at);
-        match byte {
-            b';' if depth == 0 && spans.len() + 1 < STATEMENTS_MAX => {
-                spans.extend(start.take().map(|from| from..at));
-            }
-            b'(' => depth += 1,
-            b')' => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-        let trivia = byte.is_ascii_whitespace() || *byte == b';' || is_comment(text, at);
-        if !trivia && start.is_none() {
-            start = Some(at);
-        }
-        at = end;
-    }
-    spans.extend(start.map(|from| from..text.len()));
+    let mut found = sql::statements(text);
+    let mut spans: Vec<_> = found.by_ref().take(STATEMENTS_MAX - 1).collect();
+    spans.extend(found.next().map(|next| {
+        let end = if found.next().is_some() { text.len() } else { next.end };
+        next.start..end
+    }));
     spans
 }
 
-fn is_comment(text: &[u8], at: usize) -> bool {
-    matches!(text.get(at..at.saturating_add(2)), Some(b"--" | b"/*"))
-}
-
-/// End of the token at `at`; always past `at`.
-fn token_end(text: &[u8], at: usize) -> usize {
-    let rest = text.get(at..).unwrap_or_default();
-    let found = match rest {
-        [b'-', b'-', ..] => memchr::memchr(b'\n', rest).map(|end| end + 1),
-        [b'/', b'*', ..] => comment_end(rest),
-        [quote @ (b'\'' | b'"'), body @ ..] => {
-            let escapes =
-                *quote == b'\'' && at.checked_sub(1).and_then(|i| text.get(i)).is_some_and(|e| e | 32 == b'e');
-            quoted_end(body, *quote, escapes)
-        }
-        [b'$', ..] => dollar_end(rest),
-        _ => Some(1),
-    };
-    found.map_or(text.len(), |len| at + len)
-}
-
-fn comment_end(rest: &[u8]) -> Option<usize> {
-    let (mut depth, mut at) = (0usize, 0);
-    loop {
-        match rest.get(at..at + 2)? {
-            b"/*" => (depth, at) = (depth + 1, at + 2),
-            b"*/" => {
-                (depth, at) = (depth - 1, at + 2);
-                if depth == 0 {
-                    return Some(at);
-                }
-            }
-            _ => at += 1,
-        }
-    }
-}
-
-fn quoted_end(body: &[u8], quote: u8, escapes: bool) -> Option<usize> {
-    let mut at = 0;
-    loop {
-        let byte = *body.get(at)?;
-        if escapes && byte == b'\\' {
-            at += 1;
-        } else if byte == quote {
-            return Some(at + 2);
-        }
-        at += 1;
-    }
-}
-
-/// End of a dollar-quoted string, or of the lone dollar.
-fn dollar_end(rest: &[u8]) -> Option<usize> {
-    let body = rest.get(1..)?;
-    let Some(len) = body.iter().position(|b| !(b.is_ascii_alphanumeric() || *b == b'_' || *b >= 0x80)) else {
-        return Some(rest.len());
-    };
-    if body.get(len) != Some(&b'$') || body.first().is_some_and(u8::is_ascii_digit) {
-        return Some(1);
-    }
-    let tag = rest.get(..len + 2)?;
-    memchr::memmem::find(rest.get(len + 2..)?, tag).map(|at| len + 2 + at + len + 2)
-}
-
-/// The first words a statement may start with.
-const KINDS: &[&str] = &[
-    "SELECT",
-    "INSERT",
-    "UPDATE",
-    "DELETE",
-    "MERGE",
-    "WITH",
-    "VALUES",
-    "TABLE",
-    "COPY",
-    "BEGIN",
-    "START",
-    "COMMIT",
-    "END",
-    "ROLLBACK",
-    "ABORT",
-    "SAVEPOINT",
-    "RELEASE",
-    "CREATE",
-    "ALTER",
-    "DROP",
-    "TRUNCATE",
-    "GRANT",
-    "REVOKE",
-    "SET",
-    "RESET",
-    "SHOW",
-    "EXPLAIN",
-    "ANALYZE",
-    "VACUUM",
-    "CALL",
-    "DO",
-    "EXECUTE",
-    "PREPARE",
-    "DEALLOCATE",
-    "DECLARE",
-    "FETCH",
-    "MOVE",
-    "CLOSE",
-    "LISTEN",
-    "NOTIFY",
-    "UNLISTEN",
-    "LOCK",
-    "COMMENT",
-    "SECURITY",
-    "REFRESH",
-    "REINDEX",
-    "CLUSTER",
-    "DISCARD",
-    "CHECKPOINT",
-    "LOAD",
-    "IMPORT",
-    "REASSIGN",
-];
-
-/// What is known of one statement. Relations and parameter names stay empty until they can be read well.
+/// What is known of one statement.
 #[must_use]
 pub fn summarize(statement: &[u8]) -> Summary {
-    let mut at = 0;
-    while statement.get(at).is_some_and(|b| b.is_ascii_whitespace() || *b == b'(' || is_comment(statement, at)) {
-        at = token_end(statement, at);
-    }
-    let rest = statement.get(at..).unwrap_or_default();
-    let len = rest.iter().position(|b| !b.is_ascii_alphabetic()).unwrap_or(rest.len());
-    let word = rest.get(..len).unwrap_or_default();
-    Summary { kind: kind(word), ..Summary::default() }
+    let kind = sql::command_kind(statement);
+    let relations = match kind {
+        // They name none, and are half of all statements.
+        "BEGIN" | "COMMIT" | "ROLLBACK" | "START TRANSACTION" | "SET" | "SHOW" | "SAVEPOINT" | "RELEASE" => Vec::new(),
+        _ => sql::relations(statement),
+    };
+    // Without a dollar there is no parameter.
+    let parameters = match memchr::memchr(b'$', statement) {
+        Some(_) => sql::parameter_names(statement),
+        None => Vec::new(),
+    };
+    let copy = (kind == "COPY").then(|| copy::read(statement));
+    Summary { kind, relations, parameters, copy }
 }
 
-/// The known kind that `tag` starts with; empty when there is none.
+/// The known kind of a CommandComplete's tag; empty when there is none.
 #[must_use]
 pub fn kind(tag: &[u8]) -> &'static str {
-    let word = tag.split(|byte| *byte == b' ').next().unwrap_or_default();
-    if word == b"FUNCTION" {
-        return "FUNCTION";
+    match tag {
+        b"SELECT" => "SELECT",
+        b"INSERT" => "INSERT",
+        b"UPDATE" => "UPDATE",
+        b"DELETE" => "DELETE",
+        b"BEGIN" => "BEGIN",
+        b"COMMIT" => "COMMIT",
+        b"ROLLBACK" => "ROLLBACK",
+        b"COPY" => "COPY",
+        b"FUNCTION" => "FUNCTION",
+        b"" => "",
+        other => sql::command_kind(other),
     }
-    KINDS.iter().find(|kind| kind.as_bytes().eq_ignore_ascii_case(word)).copied().unwrap_or("")
 }
 
 #[cfg(test)]
@@ -196,6 +103,30 @@ mod tests {
         assert_eq!(found, ["SELECT", "INSERT"]);
         assert_eq!(summarize(b"/* x */ (select 1)").kind, "SELECT");
         assert!(split(b" -- nothing").is_empty());
+    }
+
+    #[test]
+    fn what_passes_the_statement_limit_is_one_statement() {
+        let text = "select 1;".repeat(STATEMENTS_MAX + 5);
+        let spans = split(text.as_bytes());
+        assert_eq!((spans.len(), spans.last().unwrap().end), (STATEMENTS_MAX, text.len()));
+        assert_eq!(split("select 1;".repeat(STATEMENTS_MAX).as_bytes()).last().unwrap().len(), 8);
+    }
+
+    #[test]
+    fn relations_and_parameters_are_named() {
+        let found = summarize(b"update s.t set name = $2 where id = $1");
+        assert_eq!((found.kind, found.relations.as_slice()), ("UPDATE", &["s.t".to_owned()][..]));
+        assert_eq!([0, 1, 2, 65_535, usize::MAX].map(|index| found.parameter(index)), ["id", "name", "", "", ""]);
+        assert!(found.held() > 9);
+    }
+
+    #[test]
+    fn kinds_of_tags_are_the_servers_words() {
+        for tag in ["SELECT", "CREATE TABLE", "START TRANSACTION", "FUNCTION", "COPY", "DROP ROLE", ""] {
+            assert_eq!(kind(tag.as_bytes()), tag);
+        }
+        assert_eq!(kind(b"hunter2"), "");
     }
 
     proptest! {

@@ -1,190 +1,12 @@
 //! Views of message bodies. They borrow, allocate nothing, and check every count against the bytes that are there.
 
+mod fields;
+#[cfg(test)]
+mod tests;
+
+pub use fields::{Fields, Int16s, Oids};
+
 use super::MessageError;
-
-/// Reads fields off the front of a body, big-endian.
-#[derive(Debug, Clone, Copy)]
-pub struct Fields<'a> {
-    rest: &'a [u8],
-}
-
-impl<'a> Fields<'a> {
-    /// Starts at the first byte of `body`.
-    #[must_use]
-    pub fn new(body: &'a [u8]) -> Self {
-        Self { rest: body }
-    }
-
-    /// Bytes not yet read.
-    #[must_use]
-    pub fn rest(&self) -> &'a [u8] {
-        self.rest
-    }
-
-    /// Takes `len` bytes.
-    ///
-    /// # Errors
-    /// [`MessageError::Short`].
-    #[inline]
-    pub fn take(&mut self, len: usize) -> Result<&'a [u8], MessageError> {
-        let (taken, rest) = self.rest.split_at_checked(len).ok_or(MessageError::Short)?;
-        self.rest = rest;
-        Ok(taken)
-    }
-
-    #[inline]
-    fn fixed<const N: usize>(&mut self) -> Result<[u8; N], MessageError> {
-        let (taken, rest) = self.rest.split_first_chunk::<N>().ok_or(MessageError::Short)?;
-        self.rest = rest;
-        Ok(*taken)
-    }
-
-    /// Takes a byte.
-    ///
-    /// # Errors
-    /// [`MessageError::Short`].
-    #[inline]
-    pub fn byte(&mut self) -> Result<u8, MessageError> {
-        self.fixed::<1>().map(|[byte]| byte)
-    }
-
-    /// Takes an Int16.
-    ///
-    /// # Errors
-    /// [`MessageError::Short`].
-    #[inline]
-    pub fn int16(&mut self) -> Result<i16, MessageError> {
-        self.fixed().map(i16::from_be_bytes)
-    }
-
-    /// Takes an Int16 that counts something. The server reads it unsigned where up to 65 535 is legal.
-    ///
-    /// # Errors
-    /// [`MessageError::Short`].
-    #[inline]
-    pub fn count(&mut self) -> Result<usize, MessageError> {
-        self.fixed().map(|bytes| usize::from(u16::from_be_bytes(bytes)))
-    }
-
-    /// Takes an Int32.
-    ///
-    /// # Errors
-    /// [`MessageError::Short`].
-    #[inline]
-    pub fn int32(&mut self) -> Result<i32, MessageError> {
-        self.fixed().map(i32::from_be_bytes)
-    }
-
-    /// Takes an OID.
-    ///
-    /// # Errors
-    /// [`MessageError::Short`].
-    #[inline]
-    pub fn oid(&mut self) -> Result<u32, MessageError> {
-        self.fixed().map(u32::from_be_bytes)
-    }
-
-    /// Takes a zero-terminated string, without its end.
-    ///
-    /// # Errors
-    /// [`MessageError::Short`] when no end follows.
-    #[inline]
-    pub fn string(&mut self) -> Result<&'a [u8], MessageError> {
-        let at = memchr::memchr(0, self.rest).ok_or(MessageError::Short)?;
-        let text = self.take(at)?;
-        self.take(1)?;
-        Ok(text)
-    }
-
-    /// Takes an Int32 length and as many bytes; -1 is SQL NULL.
-    ///
-    /// # Errors
-    /// [`MessageError::Range`] below -1, [`MessageError::Short`].
-    #[inline]
-    pub fn value(&mut self) -> Result<Option<&'a [u8]>, MessageError> {
-        match self.int32()? {
-            -1 => Ok(None),
-            len => self.take(usize::try_from(len).map_err(|_| MessageError::Range)?).map(Some),
-        }
-    }
-
-    /// Succeeds when everything was read.
-    ///
-    /// # Errors
-    /// [`MessageError::Trailing`].
-    pub fn finish(&self) -> Result<(), MessageError> {
-        if self.rest.is_empty() { Ok(()) } else { Err(MessageError::Trailing) }
-    }
-}
-
-/// A list of Int16 on the wire.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Int16s<'a>(&'a [u8]);
-
-impl<'a> Int16s<'a> {
-    fn take(fields: &mut Fields<'a>) -> Result<Self, MessageError> {
-        let count = fields.count()?;
-        fields.take(count * 2).map(Self)
-    }
-
-    /// Entries.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.0.len() / 2
-    }
-
-    /// True without entries.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// The entry at `index`.
-    #[must_use]
-    pub fn get(&self, index: usize) -> Option<i16> {
-        let [a, b] = self.0.get(index * 2..)?.first_chunk::<2>()?;
-        Some(i16::from_be_bytes([*a, *b]))
-    }
-
-    /// The format that counts for item `index`: none listed means text, one listed means all.
-    #[must_use]
-    #[inline]
-    pub fn format(&self, index: usize) -> i16 {
-        match self.len() {
-            0 => 0,
-            1 => self.get(0).unwrap_or(0),
-            _ => self.get(index).unwrap_or(0),
-        }
-    }
-
-    /// The list's wire bytes, without its count.
-    #[must_use]
-    pub fn bytes(&self) -> &'a [u8] {
-        self.0
-    }
-
-    /// A list over wire bytes without a count, such as [`Int16s::bytes`].
-    #[must_use]
-    pub fn over(bytes: &'a [u8]) -> Self {
-        Self(bytes)
-    }
-}
-
-/// A list of OIDs on the wire.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Oids<'a>(&'a [u8]);
-
-impl<'a> Oids<'a> {
-    fn take(fields: &mut Fields<'a>) -> Result<Self, MessageError> {
-        let count = fields.count()?;
-        fields.take(count * 4).map(Self)
-    }
-
-    /// The OIDs in order.
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = u32> + 'a {
-        self.0.as_chunks::<4>().0.iter().map(|bytes| u32::from_be_bytes(*bytes))
-    }
-}
 
 /// `Parse`: statement name, text, and the parameter types the client fixed.
 #[derive(Clone, Copy)]
@@ -237,6 +59,12 @@ impl<'a> Bind<'a> {
         let formats = Int16s::take(&mut fields)?;
         let count = fields.count()?;
         Ok(Self { portal, statement, formats, count, values: fields })
+    }
+
+    /// What there is of the body from the first value on.
+    #[must_use]
+    pub fn tail(&self) -> &'a [u8] {
+        self.values.rest()
     }
 
     /// The values in order, at most `count`, ending early at the first that is not wholly there.
@@ -577,91 +405,4 @@ pub fn backend_key_data(body: &[u8]) -> Result<(i32, &[u8]), MessageError> {
     let process = fields.int32()?;
     let key = fields.rest();
     if (4..=256).contains(&key.len()) { Ok((process, key)) } else { Err(MessageError::Range) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    #[test]
-    fn tags_give_words_and_rows() {
-        for (tag, words, rows) in [
-            ("SELECT 3", "SELECT", Some(3)),
-            ("INSERT 0 12", "INSERT", Some(12)),
-            ("CREATE TABLE", "CREATE TABLE", None),
-            ("BEGIN", "BEGIN", None),
-            ("COPY 5", "COPY", Some(5)),
-            ("", "", None),
-            ("SELECT 99999999999999999999999", "SELECT", None),
-        ] {
-            assert_eq!(command_tag(tag.as_bytes()), (words, rows), "{tag}");
-        }
-        assert_eq!(command_tag(b"UPDATE 7\0"), ("UPDATE", Some(7)));
-        assert_eq!(command_tag(&[0xff, 0]), ("", None));
-    }
-
-    #[test]
-    fn bind_is_read_from_a_prefix_and_says_what_is_cut() {
-        let mut body = b"p\0s\0\0\x01\0\x01\0\x02".to_vec();
-        body.extend_from_slice(b"\0\0\0\x02ab\xff\xff\xff\xff\0\x01\0\x01");
-        let bind = Bind::read(&body).unwrap();
-        assert_eq!((bind.portal, bind.statement, bind.formats.format(1), bind.count), (&b"p"[..], &b"s"[..], 1, 2));
-        assert_eq!(bind.values().collect::<Vec<_>>(), [Some(&b"ab"[..]), None]);
-        assert_eq!(bind.result_formats().unwrap().format(9), 1);
-        let cut = Bind::read(&body[..15]).unwrap();
-        let mut values = cut.values();
-        assert_eq!((values.next(), values.left(), values.cut()), (None, 2, &b"a"[..]));
-        assert_eq!(cut.result_formats(), Err(MessageError::Short));
-    }
-
-    #[test]
-    fn negative_value_lengths_below_null_are_refused() {
-        assert_eq!(data_row(b"\0\x01\xff\xff\xff\xfe").err(), Some(MessageError::Range));
-        assert!(data_row(b"\0\x01\xff\xff\xff\xff").is_ok());
-        assert_eq!(data_row(b"\0\x01\xff\xff\xff\xff!").err(), Some(MessageError::Trailing));
-    }
-
-    #[test]
-    fn errors_keep_their_fields_and_bound_their_code() {
-        let error = ErrorFields::read(b"SFEHLER\0VERROR\0C22P02\0Mbad\0Dd\0Hh\0Ww\0\0");
-        assert_eq!((error.severity, error.sqlstate(), error.message), (&b"ERROR"[..], "22P02", &b"bad"[..]));
-        assert_eq!(ErrorFields::read(b"Cdrop table\0Mcut").sqlstate(), "XX000");
-        assert_eq!(ErrorFields::read(b"Cdrop table\0Mcut").message, b"cut");
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig { cases: 2000, ..ProptestConfig::default() })]
-        #[test]
-        fn no_parser_panics_and_every_view_stays_inside_the_body(
-            body in prop::collection::vec(prop_oneof![Just(0u8), Just(1), Just(255), any::<u8>()], 0..200),
-        ) {
-            if let Ok(row) = RowDescription::read(&body) {
-                let names: usize = row.columns().map(|column| column.name.len() + 19).sum();
-                prop_assert_eq!(names + 2, body.len());
-            }
-            if let Ok(bind) = Bind::read(&body) {
-                let bytes: usize = bind.values().flatten().map(<[u8]>::len).sum();
-                prop_assert!(bytes <= body.len());
-                prop_assert!(bind.result_formats().map_or(0, |formats| formats.len()) <= body.len());
-            }
-            if let Ok(row) = data_row(&body) {
-                let bytes: usize = row.map(|value| value.map_or(0, <[u8]>::len) + 4).sum();
-                prop_assert_eq!(bytes + 2, body.len());
-            }
-            if let Ok(parsed) = Parse::read(&body) {
-                prop_assert!(parsed.types.iter().len() * 4 + parsed.text.len() < body.len());
-            }
-            prop_assert!(parameter_description(&body).map_or(0, |oids| oids.iter().len()) <= body.len());
-            prop_assert!(CopyResponse::read(&body).map_or(0, |copy| copy.formats.len()) <= body.len());
-            prop_assert!(command_tag(&body).0.len() <= body.len());
-            prop_assert!(ErrorFields::read(&body).message.len() <= body.len());
-            prop_assert!(query(&body).map_or(0, <[u8]>::len) <= body.len());
-            prop_assert!(execute(&body).map_or(0, |(portal, _)| portal.len()) <= body.len());
-            prop_assert!(parameter_status(&body).map_or(0, |(name, _)| name.len()) <= body.len());
-            prop_assert!(backend_key_data(&body).map_or(0, |(_, key)| key.len()) <= 256);
-            prop_assert!(Authentication::read(&body).is_ok() || body.len() < 8);
-            prop_assert!(Object::read(&body).is_err() || body.last() == Some(&0));
-        }
-    }
 }

@@ -2,15 +2,13 @@
 
 use std::sync::Arc;
 
-use schemas::payload::STATEMENT_BYTES_MAX;
-
 use super::super::codec::Piece;
 use super::super::facts::{Content, FactsRef};
 use super::super::message::parse::{self, Bind, Object, Oids};
 use super::super::message::{self, MessageError, Side};
-use super::table::{Bound, Kind, Portal, Prepared, Request};
-use super::{ASSEMBLY_BYTES_MAX, ObserveError, Observer, Sink, record, signed};
-use crate::protocol::postgres::statement;
+use super::long_bind::LongBind;
+use super::table::{Bound, Kind, Portal, Prepared, Request, ResultFormats};
+use super::{ObserveError, Observer, Sink, kept_max, record, signed};
 
 /// Bytes a request counts for besides its content.
 const REQUEST_BYTES: usize = 256;
@@ -30,6 +28,7 @@ impl Observer {
             self.to_target.started_us = now_us;
             self.to_target.command_id = -1;
             self.to_target.body.clear();
+            self.to_target.bind = LongBind::default();
         }
         match piece.message_type {
             b'd' => {
@@ -47,11 +46,16 @@ impl Observer {
         if piece.whole() {
             return self.whole_request(piece, piece.body, true, now_us, sink);
         }
-        let room = ASSEMBLY_BYTES_MAX.saturating_sub(self.to_target.body.len());
-        let kept = piece.body.get(..room).unwrap_or(piece.body);
-        self.to_target.body.extend_from_slice(kept);
+        let room = kept_max(piece.message_type).saturating_sub(self.to_target.body.len());
+        self.to_target.body.extend_from_slice(piece.body.get(..room).unwrap_or(piece.body));
+        if piece.message_type == b'B' {
+            let assembly = &mut self.to_target;
+            assembly.bind.take(&assembly.body, piece.body);
+        }
         if !piece.last {
-            sink.message(&record(Side::Client, piece, self.to_target.message_id, -1, None));
+            let refused = FactsRef { reason_code: "statement_too_long", ..FactsRef::default() };
+            let facts = piece.over_limit.then_some(refused);
+            sink.message(&record(Side::Client, piece, self.to_target.message_id, -1, facts));
             return Ok(());
         }
         let body = std::mem::take(&mut self.to_target.body);
@@ -85,14 +89,18 @@ impl Observer {
         let result = match piece.message_type {
             b'Q' => self.query(piece, body, complete, sink),
             b'P' => self.parse(piece, body, complete, sink),
-            b'B' => self.bind(piece, body, sink),
+            b'B' => self.bind(piece, body, complete, sink),
             b'E' => self.execute(piece, body, now_us, sink),
             b'D' | b'C' => self.describe_or_close(piece, body, sink),
             b'F' => {
                 let command_id = self.next_command();
                 self.plain(piece, command_id, sink);
-                let text = Prepared::new(-1, command_id, b"", 0, Oids::default());
-                self.push(Kind::FunctionCall, piece, command_id, Some(Arc::new(text)), None)
+                let text = Arc::new(Prepared::unknown(command_id));
+                if self.skipping {
+                    self.skipped(&text, None, command_id, sink);
+                    return Ok(());
+                }
+                self.push(Kind::FunctionCall, piece, command_id, Some(text), None)
             }
             b'S' => {
                 self.plain(piece, -1, sink);
@@ -159,21 +167,33 @@ impl Observer {
     ) -> Result<(), ObserveError> {
         let text = if complete { parse::query(body).map_err(body_error(b'Q'))? } else { body };
         let command_id = self.next_command();
-        let text_bytes = i64::from(piece.declared_len) - 5;
-        let spans = statement::split(text);
+        let prepared = Arc::new(Prepared::of_query(command_id, text, (piece.declared_len as usize).saturating_sub(5)));
         // One command number per statement; an empty text is one command too.
-        self.commands += i64::try_from(spans.len().saturating_sub(1)).unwrap_or(0);
-        let prepared = Arc::new(Prepared::new(-1, command_id, text, text_bytes, Oids::default()));
+        let count = prepared.parts.len();
+        self.commands += i64::try_from(count.saturating_sub(1)).unwrap_or(0);
         let facts = FactsRef {
-            command_kind: prepared.summary.kind,
+            command_kind: prepared.kind,
             relations: Some(&prepared.relations),
             reason_code: if piece.over_limit { "statement_too_long" } else { "" },
             ..FactsRef::default()
         };
         sink.message(&record(Side::Client, piece, self.to_target.message_id, command_id, Some(facts)));
-        let gone = self.portals.remove(&b""[..]).map_or(0, |portal| portal.bound.body.len());
-        self.release(gone);
-        self.push(Kind::Query { spans, at: 0 }, piece, command_id, Some(prepared), None)
+        if self.skipping {
+            self.skipped_query(&prepared, command_id, 0, sink);
+            return Ok(());
+        }
+        let unnamed = self.portals.remove(&b""[..]);
+        let ended = unnamed.as_ref().map_or(0, |portal| portal.bound.body.len());
+        self.push(Kind::Query { count, at: 0, unnamed }, piece, command_id, Some(prepared), None)?;
+        self.keep_with_last(ended);
+        Ok(())
+    }
+
+    /// Lets the last request hold bytes that were held already.
+    fn keep_with_last(&mut self, bytes: usize) {
+        if let Some(request) = self.outstanding.back_mut() {
+            request.held += bytes;
+        }
     }
 
     fn parse(
@@ -194,13 +214,11 @@ impl Observer {
         let text_bytes = if complete { text.len() } else { piece.declared_len as usize - 4 - name.len() - 1 };
         let id = self.statements_seen;
         self.statements_seen += 1;
-        let kept = text.get(..STATEMENT_BYTES_MAX).unwrap_or(text);
-        let text_bytes = i64::try_from(text_bytes).unwrap_or(i64::MAX);
-        let prepared = Arc::new(Prepared::new(id, command_id, kept, text_bytes, types));
+        let prepared = Arc::new(Prepared::of_parse(id, command_id, text, text_bytes, types));
         let parameters = prepared.parameters(types.iter().len(), parse::Int16s::default());
         let facts = FactsRef {
             statement_id: id,
-            command_kind: prepared.summary.kind,
+            command_kind: prepared.kind,
             relations: Some(&prepared.relations),
             parameters: Some(&parameters),
             reason_code: if piece.over_limit { "statement_too_long" } else { "" },
@@ -221,7 +239,13 @@ impl Observer {
         self.push(Kind::Parse { name: name.into(), previous }, piece, command_id, Some(prepared), None)
     }
 
-    fn bind(&mut self, piece: &Piece<'_>, body: &[u8], sink: &mut impl Sink) -> Result<(), ObserveError> {
+    fn bind(
+        &mut self,
+        piece: &Piece<'_>,
+        body: &[u8],
+        complete: bool,
+        sink: &mut impl Sink,
+    ) -> Result<(), ObserveError> {
         let bind = Bind::read(body).map_err(body_error(b'B'))?;
         let known = self.statements.get(bind.statement).cloned();
         // The first Bind after its Parse continues the Parse's command.
@@ -230,18 +254,20 @@ impl Observer {
             Some((parsed, to_target, started_us)) => (parsed.command_id, to_target, started_us),
             None => (self.next_command(), 0, self.to_target.started_us),
         };
-        let prepared = known.unwrap_or_else(|| Arc::new(Prepared::new(-1, command_id, b"", 0, Oids::default())));
+        let prepared = known.unwrap_or_else(|| Arc::new(Prepared::unknown(command_id)));
         let parameters = prepared.parameters(bind.count, bind.formats);
         let facts = FactsRef {
             statement_id: prepared.id,
-            command_kind: prepared.summary.kind,
+            command_kind: prepared.kind,
             relations: Some(&prepared.relations),
             parameters: Some(&parameters),
             reason_code: if parameters.count() < bind.count { "facts_cut" } else { "" },
             ..FactsRef::default()
         };
         sink.message(&record(Side::Client, piece, self.to_target.message_id, command_id, Some(facts)));
-        let bound = Arc::new(Bound { body: body.to_vec(), ..Bound::default() });
+        let formats =
+            if complete { ResultFormats::InBody } else { ResultFormats::Walked(self.to_target.bind.finish()) };
+        let bound = Arc::new(Bound { body: body.to_vec(), formats, ..Bound::default() });
         if self.skipping {
             self.skipped(&prepared, Some(&bound), command_id, sink);
             return Ok(());
@@ -276,7 +302,7 @@ impl Observer {
         let next = if again { self.next_command() } else { -1 };
         let Some(portal) = self.portals.get_mut(name) else {
             self.plain(piece, next, sink);
-            let unknown = Arc::new(Prepared::new(-1, next, b"", 0, Oids::default()));
+            let unknown = Arc::new(Prepared::unknown(next));
             if self.skipping {
                 return Ok(()); // its Bind was skipped too, and is recorded
             }
@@ -288,7 +314,7 @@ impl Observer {
         portal.executed |= !self.skipping;
         let facts = FactsRef {
             statement_id: prepared.id,
-            command_kind: prepared.summary.kind,
+            command_kind: prepared.kind,
             relations: Some(&prepared.relations),
             ..FactsRef::default()
         };
@@ -321,27 +347,29 @@ impl Observer {
         };
         let facts = prepared.as_ref().map(|prepared| FactsRef {
             statement_id: prepared.id,
-            command_kind: prepared.summary.kind,
+            command_kind: prepared.kind,
             ..FactsRef::default()
         });
         sink.message(&record(Side::Client, piece, self.to_target.message_id, command_id, facts));
         if self.skipping {
             return Ok(());
         }
-        let kind = match (piece.message_type, object) {
+        let (kind, held) = match (piece.message_type, object) {
             (b'C', Object::Statement(name)) => {
-                let held = self.statements.remove(name).map_or(0, |old| old.held());
-                self.release(held);
-                Kind::Close
+                let closed = self.statements.remove(name);
+                let held = closed.as_ref().map_or(0, |old| old.held());
+                (Kind::CloseStatement { name: name.into(), closed }, held)
             }
             (b'C', Object::Portal(name)) => {
-                let held = self.portals.remove(name).map_or(0, |old| old.bound.body.len());
-                self.release(held);
-                Kind::Close
+                let closed = self.portals.remove(name);
+                let held = closed.as_ref().map_or(0, |old| old.bound.body.len());
+                (Kind::ClosePortal { name: name.into(), closed }, held)
             }
-            (_, Object::Statement(_)) => Kind::DescribeStatement,
-            (_, Object::Portal(_)) => Kind::DescribePortal,
+            (_, Object::Statement(_)) => (Kind::DescribeStatement, 0),
+            (_, Object::Portal(_)) => (Kind::DescribePortal, 0),
         };
-        self.push(kind, piece, command_id, prepared, bound)
+        self.push(kind, piece, command_id, prepared, bound)?;
+        self.keep_with_last(held);
+        Ok(())
     }
 }

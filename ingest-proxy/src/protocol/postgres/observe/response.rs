@@ -8,8 +8,8 @@ use super::super::codec::Piece;
 use super::super::facts::{Column, Columns, Command, CommandContentRef, Content, FactsRef};
 use super::super::message::Side;
 use super::super::message::parse::{self, CopyResponse, ErrorFields};
-use super::table::{Bound, Kind, Prepared, Request};
-use super::{ASSEMBLY_BYTES_MAX, Copy, Finished, Observer, Sink, record, signed};
+use super::table::{Bound, Kind, Part, Portal, Prepared, Request};
+use super::{BODY_BYTES_MAX, Copy, Finished, Observer, Sink, record, signed};
 
 /// Longest error text kept in a command, per field.
 const ERROR_BYTES_MAX: usize = 64 * 1024;
@@ -50,7 +50,7 @@ impl Observer {
         if piece.chunk == 0 {
             self.to_client.body.clear();
         }
-        let room = ASSEMBLY_BYTES_MAX.saturating_sub(self.to_client.body.len());
+        let room = BODY_BYTES_MAX.saturating_sub(self.to_client.body.len());
         self.to_client.body.extend_from_slice(piece.body.get(..room).unwrap_or(piece.body));
         if piece.last {
             let body = std::mem::take(&mut self.to_client.body);
@@ -137,7 +137,9 @@ impl Observer {
                 self.pop_if(|kind| {
                     matches!(
                         (piece.message_type, kind),
-                        (b'1', Kind::Parse { .. }) | (b'2', Kind::Bind { .. }) | (b'3', Kind::Close)
+                        (b'1', Kind::Parse { .. })
+                            | (b'2', Kind::Bind { .. })
+                            | (b'3', Kind::CloseStatement { .. } | Kind::ClosePortal { .. })
                     )
                 });
             }
@@ -192,21 +194,22 @@ impl Observer {
     }
 
     fn copy_response(&mut self, piece: &Piece<'_>, body: &[u8], sink: &mut impl Sink) {
-        let (mut columns, mut format) = (None, "text");
+        let (mut columns, mut format) = (None, "");
         if let Ok(copy) = CopyResponse::read(body) {
-            let list = (0..copy.formats.len()).map(|index| Column {
-                name: b"",
+            let shape = self.outstanding.front().and_then(Request::part).and_then(|part| part.copy.as_ref());
+            let count = copy.formats.len();
+            let list = (0..count).map(|index| Column {
+                name: shape.map_or(&b""[..], |shape| shape.column(index, count).as_bytes()),
                 type_oid: 0,
                 table_oid: 0,
                 attribute: 0,
                 format: copy.formats.format(index),
             });
             columns = Some(Arc::new(Columns::new(list)));
-            if copy.binary {
-                format = "binary";
-            }
+            format = shape.map_or(if copy.binary { "binary" } else { "text" }, |shape| shape.word(copy.binary));
         }
-        let facts = FactsRef { columns: columns.as_deref(), copy_format: format, ..FactsRef::default() };
+        let reason_code = if columns.is_none() { "columns_unreadable" } else { "" };
+        let facts = FactsRef { columns: columns.as_deref(), copy_format: format, reason_code, ..FactsRef::default() };
         self.emit(piece, self.front_command(), Some(facts), sink);
         self.copy = Some(Copy { columns, format });
         self.copy_in = piece.message_type != b'H';
@@ -240,7 +243,8 @@ impl Observer {
     /// Makes the command of `request` the finished one.
     fn finish(&mut self, request: &Request, end: &End<'_>, now_us: i64) {
         let Some(prepared) = request.prepared.clone() else { return };
-        let span = request.span();
+        let part = request.part();
+        let span = part.map_or(0..prepared.text.len(), |part| part.span.clone());
         let text = prepared.text.get(span.clone()).unwrap_or_default();
         let cut = text.get(..STATEMENT_BYTES_MAX).unwrap_or(text);
         // Only the last span can reach past what was kept of the text.
@@ -255,13 +259,15 @@ impl Observer {
         let mut error_detail = detail.join(&b'\n');
         error_detail.truncate(ERROR_BYTES_MAX);
         let known = super::super::statement::kind(end.kind.as_bytes());
-        let kind = if known.is_empty() { super::super::statement::summarize(cut).kind } else { known };
+        let kind = if known.is_empty() { part.map_or(prepared.kind, |part| part.kind) } else { known };
+        let relations = part.map_or(&prepared.relations, |part| &part.relations).clone();
         self.finished = Some(Finished {
             command_id: request.current_command(),
             statement: span.start..span.start + cut.len(),
             statement_bytes: i64::try_from(text.len()).unwrap_or(i64::MAX).saturating_add(beyond.max(0)),
             bound: request.bound.clone(),
             columns: request.columns.clone(),
+            relations,
             kind,
             rows: end.rows,
             to_target: request.to_target,
@@ -284,14 +290,41 @@ impl Observer {
         command_id: i64,
         sink: &mut impl Sink,
     ) {
+        self.skipped_part(prepared, prepared.parts.first(), bound, command_id, sink);
+    }
+
+    /// Records the statements of a Query, from number `at` on, that the target skipped.
+    pub(super) fn skipped_query(&mut self, prepared: &Arc<Prepared>, command_id: i64, at: usize, sink: &mut impl Sink) {
+        if prepared.parts.is_empty() {
+            self.skipped(prepared, None, command_id, sink);
+        }
+        for (number, part) in (command_id..).zip(&prepared.parts).skip(at) {
+            self.skipped_part(prepared, Some(part), None, number, sink);
+        }
+    }
+
+    fn skipped_part(
+        &mut self,
+        prepared: &Arc<Prepared>,
+        part: Option<&Part>,
+        bound: Option<&Arc<Bound>>,
+        command_id: i64,
+        sink: &mut impl Sink,
+    ) {
+        let span = part.map_or(0..prepared.text.len(), |part| part.span.clone());
+        let end = span.end.min(span.start + STATEMENT_BYTES_MAX);
+        let bytes = i64::try_from(span.len()).unwrap_or(i64::MAX);
+        let (relations, kind) = part.map_or((&prepared.relations, prepared.kind), |part| (&part.relations, part.kind));
+        let relations = relations.clone();
         self.flush(b' ', sink);
         self.finished = Some(Finished {
             command_id,
-            statement: 0..prepared.text.len().min(STATEMENT_BYTES_MAX),
-            statement_bytes: prepared.text_bytes,
+            statement: span.start..end,
+            statement_bytes: if prepared.parts.len() > 1 { bytes } else { prepared.text_bytes },
             bound: bound.cloned(),
             columns: None,
-            kind: prepared.summary.kind,
+            relations,
+            kind,
             rows: None,
             to_target: 0,
             to_client: 0,
@@ -322,7 +355,7 @@ impl Observer {
                 statement_id: done.prepared.id,
                 command_kind: done.kind,
                 columns: done.columns.as_deref(),
-                relations: Some(&done.prepared.relations),
+                relations: Some(&done.relations),
                 rows: done.rows,
                 bytes_to_target: done.to_target,
                 bytes_to_client: done.to_client,
@@ -389,34 +422,53 @@ impl Observer {
         self.skipping = at.is_none();
         let skipped: Vec<Request> = self.outstanding.drain(..at.unwrap_or(self.outstanding.len())).collect();
         for request in &skipped {
-            // A Bind's command is the Execute's that follows it; the failed command has its record already.
-            if let (Kind::Execute, Some(prepared)) = (&request.kind, &request.prepared)
-                && request.command_id != failed.command_id
-            {
-                self.skipped(prepared, request.bound.as_ref(), request.command_id, sink);
+            let Some(prepared) = &request.prepared else { continue };
+            match request.kind {
+                // A Bind's command is the Execute's that follows it; the failed command has its record already.
+                Kind::Execute | Kind::FunctionCall if request.command_id != failed.command_id => {
+                    self.skipped(prepared, request.bound.as_ref(), request.command_id, sink);
+                }
+                Kind::Query { at, .. } => self.skipped_query(prepared, request.command_id, at, sink),
+                _ => {}
             }
         }
         for request in skipped.into_iter().rev().chain([failed]) {
             self.release(request.held);
-            match request.kind {
-                Kind::Parse { name, previous } => {
-                    let gone = self.statements.remove(&name).map_or(0, |text| text.held());
-                    self.release(gone);
-                    if let Some(previous) = previous {
-                        self.held_bytes += previous.held();
-                        self.statements.insert(name, previous);
-                    }
-                }
-                Kind::Bind { name, previous } => {
-                    let gone = self.portals.remove(&name).map_or(0, |portal| portal.bound.body.len());
-                    self.release(gone);
-                    if let Some(previous) = previous {
-                        self.held_bytes += previous.bound.body.len();
-                        self.portals.insert(name, previous);
-                    }
-                }
-                _ => {}
+            self.undo(request.kind);
+        }
+    }
+
+    /// Takes back what a request that never took effect did to the tables when it was sent.
+    fn undo(&mut self, kind: Kind) {
+        match kind {
+            Kind::Parse { name, previous } => {
+                let gone = self.statements.remove(&name).map_or(0, |text| text.held());
+                self.release(gone);
+                self.restore_statement(name, previous);
             }
+            Kind::Bind { name, previous } => {
+                let gone = self.portals.remove(&name).map_or(0, |portal| portal.bound.body.len());
+                self.release(gone);
+                self.restore_portal(name, previous);
+            }
+            Kind::CloseStatement { name, closed } => self.restore_statement(name, closed),
+            Kind::ClosePortal { name, closed } => self.restore_portal(name, closed),
+            Kind::Query { unnamed, .. } => self.restore_portal(Box::default(), unnamed),
+            Kind::DescribeStatement | Kind::DescribePortal | Kind::Execute | Kind::FunctionCall | Kind::Sync => {}
+        }
+    }
+
+    fn restore_statement(&mut self, name: Box<[u8]>, statement: Option<Arc<Prepared>>) {
+        if let Some(statement) = statement {
+            self.held_bytes += statement.held();
+            self.statements.insert(name, statement);
+        }
+    }
+
+    fn restore_portal(&mut self, name: Box<[u8]>, portal: Option<Portal>) {
+        if let Some(portal) = portal {
+            self.held_bytes += portal.bound.body.len();
+            self.portals.insert(name, portal);
         }
     }
 

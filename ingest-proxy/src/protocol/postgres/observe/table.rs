@@ -1,14 +1,15 @@
 //! What an observer remembers: prepared statements, portals, and requests without an answer.
 
+use std::collections::HashSet;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use schemas::codec::{put_bytes, put_len, put_long};
-use schemas::payload::PARAMETER_BYTES_MAX;
+use schemas::payload::{PARAMETER_BYTES_MAX, STATEMENT_BYTES_MAX};
 
-use super::super::facts::{Column, Columns, Parameters, Relations};
+use super::super::facts::{Column, Columns, Parameters, RELATIONS_MAX, Relations};
 use super::super::message::parse::{Bind, Int16s, Oids, RowDescription};
-use super::super::statement::{self, Summary};
+use super::super::statement::{self, CopyShape, Summary};
 
 /// Most bytes of bound values in one COMMAND, all together.
 pub(super) const VALUES_BYTES_MAX: usize = 256 * 1024;
@@ -22,32 +23,98 @@ struct Described {
     /// Result formats that `columns` was made with; none for the description's own.
     formats: Option<Vec<u8>>,
     columns: Option<Arc<Columns>>,
+    /// The last Bind's parameter facts, with the count and formats they were made with.
+    parameters: Option<(usize, Vec<u8>, Parameters)>,
 }
 
-/// A statement: of a Parse, or the text of a simple Query (then without an id).
+/// One statement of a text.
+pub(super) struct Part {
+    pub(super) span: Range<usize>,
+    pub(super) kind: &'static str,
+    pub(super) relations: Relations,
+    pub(super) copy: Option<CopyShape>,
+}
+
+/// A statement: of a Parse, or the text of a simple Query (then without an id), which may hold several.
 pub(super) struct Prepared {
     pub(super) id: i64,
     pub(super) text: Vec<u8>,
     pub(super) text_bytes: i64,
-    pub(super) summary: Summary,
+    /// The statements of the text: one of a Parse, any number of a Query.
+    pub(super) parts: Vec<Part>,
+    /// Kind of the first statement.
+    pub(super) kind: &'static str,
+    /// Relations of all of them.
     pub(super) relations: Relations,
+    /// The parameter names of a Parse.
+    summary: Summary,
     types: Vec<u32>,
     /// Command the Parse itself counts to.
     pub(super) command_id: i64,
+    held: usize,
     described: Mutex<Described>,
 }
 
 impl Prepared {
-    pub(super) fn new(id: i64, command_id: i64, text: &[u8], text_bytes: i64, types: Oids<'_>) -> Self {
-        let summary = statement::summarize(text);
+    /// The statement of a Parse. It is read whole, and kept up to `STATEMENT_BYTES_MAX`.
+    pub(super) fn of_parse(id: i64, command_id: i64, text: &[u8], text_bytes: usize, types: Oids<'_>) -> Self {
+        let kept = text.get(..STATEMENT_BYTES_MAX).unwrap_or(text);
+        let mut summary = statement::summarize(text);
         let relations = Relations::new(&summary.relations);
-        let types = types.iter().collect();
-        Self { id, text: text.to_vec(), text_bytes, summary, relations, types, command_id, described: Mutex::default() }
+        let part = Part { span: 0..kept.len(), kind: summary.kind, relations, copy: summary.copy.take() };
+        let mut made = Self::new(id, command_id, kept, text_bytes, vec![part]);
+        made.types = types.iter().collect();
+        made.held += summary.held() + made.types.len() * 4;
+        made.summary = summary;
+        made
+    }
+
+    /// The text of a Query.
+    pub(super) fn of_query(command_id: i64, text: &[u8], text_bytes: usize) -> Self {
+        let part = |span: Range<usize>| {
+            let summary = statement::summarize(text.get(span.clone()).unwrap_or_default());
+            let relations = Relations::new(&summary.relations);
+            (Part { span, kind: summary.kind, relations, copy: summary.copy }, summary.relations)
+        };
+        let (parts, names): (Vec<Part>, Vec<Vec<String>>) = statement::split(text).into_iter().map(part).unzip();
+        let several = parts.len() > 1;
+        let mut made = Self::new(-1, command_id, text, text_bytes, parts);
+        if several {
+            let mut seen = HashSet::new();
+            let all: Vec<_> = names.iter().flatten().filter(|name| seen.insert(name.as_str())).collect();
+            made.relations = Relations::new(all.get(..RELATIONS_MAX).unwrap_or(&all));
+        }
+        made
+    }
+
+    /// A statement of which nothing is known, such as the one a FunctionCall calls.
+    pub(super) fn unknown(command_id: i64) -> Self {
+        Self::new(-1, command_id, b"", 0, Vec::new())
+    }
+
+    fn new(id: i64, command_id: i64, text: &[u8], text_bytes: usize, parts: Vec<Part>) -> Self {
+        let lists: usize = parts.iter().map(|part| part.relations.bytes() + size_of::<Part>()).sum();
+        let columns = parts.iter().filter_map(|part| part.copy.as_ref()).flat_map(|copy| &copy.columns);
+        let columns: usize = columns.map(|name| name.len() + size_of::<String>()).sum();
+        let first = parts.first();
+        Self {
+            id,
+            text: text.to_vec(),
+            text_bytes: i64::try_from(text_bytes).unwrap_or(i64::MAX),
+            kind: first.map_or("", |part| part.kind),
+            relations: first.map_or_else(|| Relations::new::<&str>(&[]), |part| part.relations.clone()),
+            parts,
+            summary: Summary::default(),
+            types: Vec::new(),
+            command_id,
+            held: text.len() + lists + columns + 512,
+            described: Mutex::default(),
+        }
     }
 
     /// Bytes of memory it counts for.
     pub(super) fn held(&self) -> usize {
-        self.text.len() + self.relations.bytes() + 512
+        self.held
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Described> {
@@ -55,7 +122,11 @@ impl Prepared {
     }
 
     pub(super) fn set_types(&self, types: Oids<'_>) {
-        self.lock().types = types.iter().collect();
+        let mut described = self.lock();
+        if !described.types.iter().copied().eq(types.iter()) {
+            described.types = types.iter().collect();
+            described.parameters = None;
+        }
     }
 
     /// The columns of a RowDescription; the same body again costs no allocation.
@@ -88,13 +159,19 @@ impl Prepared {
         known(&described.types).or_else(|| known(&self.types)).unwrap_or(0)
     }
 
-    /// Facts of the parameters of a Bind.
+    /// Facts of the parameters of a Bind; the same again costs no encoding.
     pub(super) fn parameters(&self, count: usize, formats: Int16s<'_>) -> Parameters {
-        let described = self.lock();
-        Parameters::new(count, |index| {
-            let name = self.summary.parameters.get(index).map_or("", String::as_str);
-            (name, self.type_of(&described, index), formats.format(index))
-        })
+        let mut described = self.lock();
+        if let Some((known, bytes, parameters)) = &described.parameters
+            && (*known, bytes.as_slice()) == (count, formats.bytes())
+        {
+            return parameters.clone();
+        }
+        let made = Parameters::new(count, |index| {
+            (self.summary.parameter(index), self.type_of(&described, index), formats.format(index))
+        });
+        described.parameters = Some((count, formats.bytes().to_vec(), made.clone()));
+        made
     }
 
     /// The bound values as the Avro array of a command's content, and whether any was cut.
@@ -144,21 +221,38 @@ fn columns(body: &[u8], formats: Option<Int16s<'_>>) -> Option<Columns> {
     })))
 }
 
+/// Result formats of a Bind.
+#[derive(Default)]
+pub(super) enum ResultFormats {
+    /// At the end of the body, which is whole.
+    #[default]
+    InBody,
+    /// Of a body that is cut: found while it passed; none when it is no Bind, which the target refuses.
+    Walked(Option<Vec<u8>>),
+}
+
 /// The values of one Bind: its body, as much as is kept.
 #[derive(Default)]
 pub(super) struct Bound {
     pub(super) body: Vec<u8>,
+    pub(super) formats: ResultFormats,
     /// Set when the portal was described.
     pub(super) columns: OnceLock<Arc<Columns>>,
 }
 
 impl Bound {
+    /// The columns of its rows; none, and never wrong ones, when the formats cannot be known.
     pub(super) fn columns(&self, prepared: &Prepared) -> Option<Arc<Columns>> {
         if let Some(columns) = self.columns.get() {
             return Some(Arc::clone(columns));
         }
-        let formats = Bind::read(&self.body).and_then(|bind| bind.result_formats()).unwrap_or_default();
-        prepared.columns_as(formats.bytes())
+        match &self.formats {
+            ResultFormats::InBody => {
+                let bind = Bind::read(&self.body).ok()?;
+                prepared.columns_as(bind.result_formats().ok()?.bytes())
+            }
+            ResultFormats::Walked(formats) => prepared.columns_as(formats.as_deref()?),
+        }
     }
 }
 
@@ -175,15 +269,34 @@ pub(super) struct Portal {
     pub(super) started_us: i64,
 }
 
-/// What a request asks for.
+/// What a request asks for. Where it removed or replaced something when it was sent, it keeps that, because a
+/// request that the target skips after an error never took effect.
 pub(super) enum Kind {
-    Query { spans: Vec<Range<usize>>, at: usize },
-    Parse { name: Box<[u8]>, previous: Option<Arc<Prepared>> },
-    Bind { name: Box<[u8]>, previous: Option<Portal> },
+    /// `count` statements, of which number `at` runs; the unnamed portal that it ended.
+    Query {
+        count: usize,
+        at: usize,
+        unnamed: Option<Portal>,
+    },
+    Parse {
+        name: Box<[u8]>,
+        previous: Option<Arc<Prepared>>,
+    },
+    Bind {
+        name: Box<[u8]>,
+        previous: Option<Portal>,
+    },
     DescribeStatement,
     DescribePortal,
     Execute,
-    Close,
+    CloseStatement {
+        name: Box<[u8]>,
+        closed: Option<Arc<Prepared>>,
+    },
+    ClosePortal {
+        name: Box<[u8]>,
+        closed: Option<Portal>,
+    },
     FunctionCall,
     Sync,
 }
@@ -205,20 +318,21 @@ impl Request {
     /// The command a response to this request belongs to now.
     pub(super) fn current_command(&self) -> i64 {
         match &self.kind {
-            Kind::Query { spans, at } if self.command_id >= 0 => {
-                let last = spans.len().saturating_sub(1);
+            Kind::Query { count, at, .. } if self.command_id >= 0 => {
+                let last = count.saturating_sub(1);
                 self.command_id + i64::try_from((*at).min(last)).unwrap_or(0)
             }
             _ => self.command_id,
         }
     }
 
-    /// Span of the statement that runs.
-    pub(super) fn span(&self) -> Range<usize> {
-        let all = 0..self.prepared.as_ref().map_or(0, |prepared| prepared.text.len());
+    /// The statement that runs.
+    pub(super) fn part(&self) -> Option<&Part> {
+        let parts = &self.prepared.as_ref()?.parts;
         match &self.kind {
-            Kind::Query { spans, at } => spans.get(*at).cloned().unwrap_or(all),
-            _ => all,
+            Kind::Query { count, at, .. } if at < count => parts.get(*at),
+            Kind::Query { .. } => None,
+            _ => parts.first(),
         }
     }
 
@@ -238,15 +352,15 @@ impl Request {
 
     /// Makes the whole text of a Query one statement.
     pub(super) fn whole(&mut self) {
-        if let Kind::Query { spans, .. } = &mut self.kind {
-            spans.clear();
+        if let Kind::Query { count, .. } = &mut self.kind {
+            *count = 0;
         }
     }
 
     /// Statements of a Query that have not run.
     pub(super) fn left(&self) -> usize {
         match &self.kind {
-            Kind::Query { spans, at } => spans.len().saturating_sub(*at),
+            Kind::Query { count, at, .. } => count.saturating_sub(*at),
             _ => 0,
         }
     }
