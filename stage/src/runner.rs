@@ -483,7 +483,8 @@ impl<F: Factory> Runner<'_, F> {
         let reached = drain.ends.iter().all(|(partition, end)| {
             let start = drain.starts.get(partition).copied();
             let next = self.lanes.get(partition).map_or(start, |lane| lane.next.or(start));
-            next.is_some_and(|next| next >= *end)
+            let holds = self.lanes.get(partition).is_some_and(|lane| lane.transform.held_from().is_some());
+            next.is_some_and(|next| next >= *end) && !holds
         });
         let silent = now.duration_since(drain.busy) >= DRAIN_IDLE;
         let done = if drain.ends.is_empty() {

@@ -197,6 +197,99 @@ fn a_record_waits_for_the_table_and_only_so_long() {
     assert_eq!(texts(bus.as_ref(), "out", 0), ["1=1", "2=3", "1=4", "4=8"], "the wait has an end");
 }
 
+/// Keeps its last input back until a tick without a new one.
+#[derive(Default)]
+struct Hold {
+    held: Option<(i64, Vec<u8>)>,
+    fresh: bool,
+}
+
+struct MakeHold;
+
+impl Factory for MakeHold {
+    type Transform = Hold;
+    fn make(&self, _partition: i32) -> Hold {
+        Hold::default()
+    }
+}
+
+impl Hold {
+    fn release(&mut self, out: &mut Out) {
+        if let Some((_, value)) = self.held.take() {
+            out.body_with(0, b"k", |body| body.extend_from_slice(&value));
+        }
+    }
+}
+
+impl Transform for Hold {
+    fn apply(&mut self, _ctx: &Context, input: Input<'_>, out: &mut Out) -> Result<Verdict, Rejection> {
+        self.release(out);
+        self.held = Some((input.offset, input.value.unwrap().to_vec()));
+        self.fresh = true;
+        Ok(Verdict::Done)
+    }
+    fn tick(&mut self, _ctx: &Context, out: &mut Out) {
+        if !std::mem::take(&mut self.fresh) {
+            self.release(out);
+        }
+    }
+    fn held_from(&self) -> Option<i64> {
+        self.held.as_ref().map(|(offset, _)| *offset)
+    }
+}
+
+/// I-04: what a tick lets go moves the position with it, although no input came: a restart does not write it again.
+#[test]
+fn a_held_record_is_read_again_until_written_and_not_after() {
+    let folder = tempfile::tempdir().unwrap();
+    let bus = bus(folder.path());
+    put(bus.as_ref(), "in", &[(0, "a", "1"), (0, "a", "2")]);
+    let shutdown = Shutdown::new();
+    shutdown.raise(Level::Stop);
+    run(bus.as_ref(), &spec(), &MakeHold, &shutdown, &|| 0).unwrap();
+    assert!(texts(bus.as_ref(), "out", 0).len() < 2, "the last one is held over the stop");
+    for _ in 0..2 {
+        let shutdown = Shutdown::new();
+        shutdown.raise(Level::Drain);
+        run(bus.as_ref(), &spec(), &MakeHold, &shutdown, &|| 0).unwrap();
+    }
+    assert_eq!(texts(bus.as_ref(), "out", 0), ["1", "2"]);
+}
+
+/// Refuses everything.
+struct Refuse;
+
+impl Factory for Refuse {
+    type Transform = Refuse;
+    fn make(&self, _partition: i32) -> Refuse {
+        Refuse
+    }
+}
+
+impl Transform for Refuse {
+    fn apply(&mut self, _ctx: &Context, _input: Input<'_>, _out: &mut Out) -> Result<Verdict, Rejection> {
+        Err(Rejection::new("T-002", "refused"))
+    }
+}
+
+/// I-10: a refused record as large as the bus takes still fits the dead letters, cut and said to be cut.
+#[test]
+fn the_largest_refused_record_does_not_stop_the_stage() {
+    let folder = tempfile::tempdir().unwrap();
+    let bus = bus(folder.path());
+    let large = "x".repeat((1 << 20) - 1_000);
+    put(bus.as_ref(), "in", &[(0, "a", large.as_str()), (0, "a", "small")]);
+    let shutdown = Shutdown::new();
+    shutdown.raise(Level::Drain);
+    run(bus.as_ref(), &spec(), &Refuse, &shutdown, &|| 0).unwrap();
+    let letters = all(bus.as_ref(), "dlq").remove(&0).unwrap();
+    let letters: Vec<schemas::v1::DeadLetter> =
+        letters.iter().map(|letter| schemas::Record::from_body(body(letter)).unwrap()).collect();
+    assert_eq!(letters.len(), 2);
+    assert!(letters[0].detail.contains("of 1047576 bytes kept"), "{}", letters[0].detail);
+    assert_eq!(letters[1].value.as_deref(), Some(b"small".as_slice()));
+}
+
 /// A bus whose writer fails at chosen calls.
 struct Faulty {
     inner: Arc<Embedded>,
