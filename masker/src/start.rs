@@ -1,4 +1,8 @@
-//! Config to a factory of transforms; the only file of the crate that opens anything.
+//! Config to running stage; the only file of the crate that opens anything.
+
+use schemas::v1::{Event, Frame};
+use stage::runner::{Limits, StageSpec, run};
+use stage::{Env, Running, StageFailure, clock};
 
 use crate::config::MaskerConfig;
 use crate::decrypt::MaskerKey;
@@ -20,4 +24,26 @@ pub fn factory(config: &MaskerConfig) -> Result<MaskerFactory, MaskerError> {
         None => key.derive(b"pseudonym"),
     };
     Ok(MaskerFactory::new(key, &pseudonym, config))
+}
+
+/// Starts the masker.
+///
+/// # Errors
+/// Wrong configuration or key, or a registry that does not answer.
+pub fn start(config: &MaskerConfig, env: &Env) -> Result<Running, StageFailure> {
+    let (factory, topics, env) = (factory(config)?, env.topics.clone(), env.clone());
+    let framings = vec![env.framing::<Frame>(&topics.frames)?, env.framing::<Event>(&topics.events)?];
+    let spec = StageSpec {
+        name: "masker".into(),
+        input: topics.enriched,
+        outputs: vec![topics.frames, topics.events],
+        framings,
+        table: None,
+        state_slot: None,
+        dlq: topics.dlq,
+        instance: env.instance.clone(),
+        limits: Limits::default(),
+    };
+    let shutdown = env.shutdown.clone();
+    Ok(Running::spawn("masker", &shutdown, move || Ok(run(env.bus.as_ref(), &spec, &factory, &env.shutdown, &clock::now_us)?))?)
 }

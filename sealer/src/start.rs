@@ -1,1 +1,257 @@
-//! Config to running sealer.
+//! Config to running sealer: one notary thread and one worker thread per sealed topic.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use schemas::Record as _;
+use schemas::v1::SealEnvelope;
+use stage::bus::{Assign, Batch, PollLimit, Position, ReaderSpec, TopicPartition, WriteMode, WriterSpec};
+use stage::{Env, Level, Running, Shutdown, StageFailure, clock};
+
+use crate::batch::Limits;
+use crate::config::SealerConfig;
+use crate::error::NotaryError;
+use crate::integrate::Refusal;
+use crate::leaf::Kind;
+use crate::notary::{LogStore, Notary};
+use crate::shared::Shared;
+use crate::signer::FileSigner;
+use crate::worker::{Place, Rules, Worker, stream_of};
+
+/// Failures in a row of a retriable kind after which the sealer gives up, with growing pauses between.
+const RETRIES_MAX: u32 = 30;
+/// Longest time a stopping worker waits for the notary's answers.
+const SETTLE: Duration = Duration::from_secs(30);
+
+/// Starts the sealer over `store`, the object store under the log's prefix.
+///
+/// # Errors
+/// Wrong configuration, key or state; a fork guard.
+pub fn start(config: &SealerConfig, env: &Env, store: Box<dyn LogStore>) -> Result<Running, StageFailure> {
+    config.check()?;
+    std::fs::create_dir_all(&config.state_folder)
+        .map_err(|source| NotaryError::Mark { path: config.state_folder.clone(), source })?;
+    let signer = FileSigner::open(&config.key_file, &config.origin).map_err(NotaryError::from)?;
+    let mut places = Vec::new();
+    let mut streams = HashMap::new();
+    for (kind, topic) in [(Kind::Frames, &env.topics.frames), (Kind::Events, &env.topics.events)] {
+        let info = env.bus.describe(topic)?;
+        let own: Vec<_> =
+            (0..info.partitions).map(|partition| stream_of(&config.origin, &info, topic, partition, kind)).collect();
+        streams.extend(own.iter().map(|stream| (stream.id, (stream.topic.clone(), stream.partition))));
+        let (proposals, instance) = (env.topics.seal_proposals.clone(), env.instance.clone());
+        places.push(Place { kind, streams: own, proposals, instance });
+    }
+    let proposals = TopicPartition { topic: env.topics.seal_proposals.clone(), partition: 0 };
+    let (_, end) = env.bus.bounds(&proposals)?;
+    let notary = Notary::open(&config.origin, streams, store, Box::new(signer), &config.state_folder, end)?;
+    let (config, env) = (config.clone(), env.clone());
+    let shutdown = env.shutdown.clone();
+    Ok(Running::spawn("sealer", &shutdown, move || Ok(seal(&config, &env, notary, places)?))?)
+}
+
+fn seal(config: &SealerConfig, env: &Env, notary: Notary, places: Vec<Place>) -> Result<(), NotaryError> {
+    let shared = Shared::default();
+    for (stream, head) in notary.integrator().heads() {
+        shared.accepted(*stream, *head);
+    }
+    shared.published(notary.lock().size, notary.lock().root);
+    let rules = Rules {
+        limits: Limits {
+            events: i64::from(config.batch_events_max),
+            bytes: usize::try_from(config.batch_bytes_max).unwrap_or(usize::MAX),
+            age_ms: i64::from(config.batch_age_ms),
+        },
+        heartbeat_ms: i64::from(config.heartbeat_ms),
+        hash_twice: config.hash_twice,
+    };
+    // the notary stops after the workers, whose last proposals it must still take
+    let (workers_stop, notary_stop) = (env.shutdown.clone(), Shutdown::new());
+    std::thread::scope(|scope| {
+        let notary_thread = scope.spawn(|| notarise(config, env, notary, &shared, &notary_stop));
+        let workers: Vec<_> = places
+            .into_iter()
+            .map(|place| {
+                let shared = shared.clone();
+                let stop = &workers_stop;
+                scope.spawn(move || work(env, place, rules, &shared, stop))
+            })
+            .collect();
+        let mut result = Ok(());
+        while !workers.iter().all(std::thread::ScopedJoinHandle::is_finished) {
+            // a thread that ends before it was asked has failed: the others stop too
+            let early =
+                workers_stop.level() == Level::Run && workers.iter().any(std::thread::ScopedJoinHandle::is_finished);
+            if early || notary_thread.is_finished() {
+                workers_stop.raise(Level::Stop);
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        for worker in workers {
+            result = result.and(join(worker.join()));
+        }
+        notary_stop.raise(Level::Drain);
+        join(notary_thread.join()).and(result)
+    })
+}
+
+fn join(ended: std::thread::Result<Result<(), NotaryError>>) -> Result<(), NotaryError> {
+    ended.unwrap_or_else(|_| Err(NotaryError::fork("a thread of the sealer panicked")))
+}
+
+/// Tries a step again while it fails for a passing reason, with pauses of up to 3 s.
+fn again(what: &str, failures: &mut u32, stop: &Shutdown, result: Result<(), NotaryError>) -> Result<(), NotaryError> {
+    match result {
+        Ok(()) => *failures = 0,
+        Err(error) if error.is_retriable() && *failures < RETRIES_MAX && stop.level() != Level::Stop => {
+            *failures += 1;
+            tracing::warn!(what, failures = *failures, error = &error as &dyn std::error::Error, "sealer tries again");
+            std::thread::sleep(Duration::from_millis(50 << (*failures).min(6)));
+        }
+        Err(error) => return Err(error),
+    }
+    Ok(())
+}
+
+fn work(env: &Env, place: Place, rules: Rules, shared: &Shared, stop: &Shutdown) -> Result<(), NotaryError> {
+    let mut worker = Worker::open(env.bus.as_ref(), place, rules, shared.clone(), clock::now_ms())?;
+    let mut failures = 0;
+    let mut idle = 0;
+    loop {
+        let mut read = 0;
+        let step = worker.step(clock::now_ms()).map(|count| read = count);
+        again("read and propose", &mut failures, stop, step)?;
+        idle = if read == 0 { idle + 1 } else { 0 };
+        match stop.level() {
+            Level::Run => {}
+            // two empty polls: what had arrived when the request came is in a batch
+            Level::Drain if idle < 2 => {}
+            Level::Drain | Level::Stop => break,
+        }
+    }
+    worker.finish(clock::now_ms())?;
+    let began = Instant::now();
+    while !worker.is_settled() && began.elapsed() < SETTLE && stop.level() != Level::Stop {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    Ok(())
+}
+
+fn notarise(
+    config: &SealerConfig,
+    env: &Env,
+    mut notary: Notary,
+    shared: &Shared,
+    stop: &Shutdown,
+) -> Result<(), NotaryError> {
+    let place = TopicPartition { topic: env.topics.seal_proposals.clone(), partition: 0 };
+    let position = Position { topic_partition: place, next_offset: notary.next_offset() };
+    let mut reader = env.bus.reader(&ReaderSpec {
+        topics: vec![env.topics.seal_proposals.clone()],
+        assign: Assign::Manual(vec![position]),
+        instance: format!("{}-notary", env.instance),
+    })?;
+    let mut envelopes = Envelopes::open(env, &config.state_folder)?;
+    let interval = Duration::from_millis(config.publish_interval_ms.into());
+    let (mut batch, mut published, mut failures, mut idle) = (Batch::default(), Instant::now(), 0, 0);
+    let step = |notary: &mut Notary, envelopes: &mut Envelopes| -> Result<(), NotaryError> {
+        notary.publish()?;
+        envelopes.send(notary)?;
+        shared.published(notary.lock().size, notary.lock().root);
+        Ok(())
+    };
+    again("publish", &mut failures, stop, step(&mut notary, &mut envelopes))?;
+    loop {
+        reader.poll(&mut batch, PollLimit { records: 1024, bytes: 1 << 20, wait: Duration::from_millis(50) })?;
+        for record in batch.iter() {
+            take(&mut notary, shared, record.offset, record.value.unwrap_or_default(), &mut |notary| {
+                step(notary, &mut envelopes)
+            })?;
+        }
+        idle = if batch.is_empty() { idle + 1 } else { 0 };
+        let ending = stop.level() != Level::Run && idle >= 2;
+        if notary.is_behind() && (published.elapsed() >= interval || ending) {
+            again("publish", &mut failures, stop, step(&mut notary, &mut envelopes))?;
+            published = Instant::now();
+        }
+        if ending && !notary.is_behind() {
+            return Ok(());
+        }
+    }
+}
+
+fn take(
+    notary: &mut Notary,
+    shared: &Shared,
+    offset: i64,
+    proposal: &[u8],
+    publish: &mut dyn FnMut(&mut Notary) -> Result<(), NotaryError>,
+) -> Result<(), NotaryError> {
+    let mut result = notary.offer(offset, proposal);
+    if let Err(Refusal::Log(_)) = &result {
+        publish(notary)?;
+        result = notary.offer(offset, proposal);
+    }
+    match result {
+        Ok(accepted) => {
+            if let Some(head) = notary.integrator().heads().get(&accepted.stream_id) {
+                shared.accepted(accepted.stream_id, *head);
+            }
+        }
+        Err(refusal) => {
+            tracing::info!(offset, error = &refusal as &dyn std::error::Error, "proposal refused");
+            if let Ok(seal) = crate::entry::decode_seal(proposal) {
+                shared.refuse(seal.stream_id);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Writes envelopes to `audit.seals`, and remembers how far; a lost memory repeats envelopes, never loses one.
+struct Envelopes {
+    writer: Box<dyn stage::bus::Writer>,
+    topic: String,
+    framing: schemas::framing::Framing,
+    file: std::path::PathBuf,
+    next: u64,
+}
+
+impl Envelopes {
+    fn open(env: &Env, folder: &Path) -> Result<Self, NotaryError> {
+        let file = folder.join("envelopes-next");
+        let next = std::fs::read_to_string(&file).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0);
+        let writer =
+            env.bus.writer(&WriterSpec { name: format!("{}-envelopes", env.instance), mode: WriteMode::Idempotent })?;
+        let topic = env.topics.seals.clone();
+        let framing = env.framing::<SealEnvelope>(&topic).map_err(|error| NotaryError::Store {
+            operation: "register the schema of",
+            path: topic.clone(),
+            reason: error.to_string(),
+            retriable: false,
+        })?;
+        Ok(Self { writer, topic, framing, file, next })
+    }
+
+    fn send(&mut self, notary: &Notary) -> Result<(), NotaryError> {
+        if self.next >= notary.lock().size {
+            return Ok(());
+        }
+        self.writer.begin()?;
+        let mut value = Vec::new();
+        let (writer, topic, framing) = (&mut self.writer, &self.topic, self.framing);
+        notary.envelopes(self.next, |_, envelope| {
+            value.clear();
+            framing.prefix(&mut value);
+            envelope.encode(&mut value);
+            let seal =
+                crate::entry::decode_seal(&envelope.entry).map_err(|error| NotaryError::fork(error.to_string()))?;
+            Ok(writer.send(topic, 0, Some(seal.stream_id.to_string().as_bytes()), Some(&value))?)
+        })?;
+        self.writer.commit(None)?;
+        self.next = notary.lock().size;
+        std::fs::write(&self.file, format!("{}\n", self.next))
+            .map_err(|source| NotaryError::Mark { path: self.file.clone(), source })
+    }
+}

@@ -42,6 +42,19 @@ pub struct Rules {
     pub hash_twice: bool,
 }
 
+/// What a worker seals, and where its proposals go.
+#[derive(Debug, Clone)]
+pub struct Place {
+    /// What the topic holds.
+    pub kind: Kind,
+    /// The topic's streams, one per partition.
+    pub streams: Vec<Stream>,
+    /// Proposals topic.
+    pub proposals: String,
+    /// Stable name of this process.
+    pub instance: String,
+}
+
 /// A worker over all partitions of one topic.
 pub struct Worker<'a> {
     bus: &'a dyn Bus,
@@ -64,14 +77,12 @@ impl<'a> Worker<'a> {
     /// [`NotaryError::Bus`].
     pub fn open(
         bus: &'a dyn Bus,
-        kind: Kind,
-        streams: Vec<Stream>,
+        place: Place,
         rules: Rules,
         shared: Shared,
-        proposals: &str,
-        instance: &str,
         now_ms: i64,
     ) -> Result<Self, NotaryError> {
+        let Place { kind, streams, proposals, instance } = place;
         let topic = streams.first().map(|stream| stream.topic.clone()).unwrap_or_default();
         let mut positions = Vec::new();
         let mut chains = Vec::new();
@@ -103,7 +114,7 @@ impl<'a> Worker<'a> {
             kind,
             rules,
             shared,
-            proposals: proposals.to_owned(),
+            proposals,
             reader,
             again,
             writer,
