@@ -20,6 +20,7 @@
 mod long_bind;
 mod request;
 mod response;
+mod skip;
 mod table;
 
 use std::collections::{HashMap, VecDeque};

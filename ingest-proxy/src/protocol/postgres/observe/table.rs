@@ -340,6 +340,7 @@ impl Request {
     pub(super) fn advance(&mut self, now_us: i64) {
         if let Kind::Query { at, .. } = &mut self.kind {
             *at += 1;
+            self.columns = None;
             self.to_target = 0;
             self.started_us = now_us;
         }
