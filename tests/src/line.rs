@@ -1,6 +1,5 @@
 //! The product itself: `sealtrail up` on a configuration of the test's, as a process of its own.
 
-use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Command;
@@ -186,8 +185,10 @@ impl Line {
 fn configuration(folder: &Folder, port: &Port, archive: &str, around: &Surroundings<'_>) -> String {
     let path = |name: &str| folder.join(name).display().to_string();
     let mut text = String::from("instance = \"test\"\n\n[topics]\npartitions = 4\n\n[bus]\n");
-    // writing to a String cannot fail
-    let mut put = |line: String| drop(writeln!(text, "{line}"));
+    let mut put = |line: String| {
+        text.push_str(&line);
+        text.push('\n');
+    };
     match around.kafka {
         Some(kafka) => put(format!("kind = \"kafka\"\nbootstrap = \"{}\"", kafka.bootstrap())),
         None => put(format!("kind = \"embedded\"\nfolder = \"{}\"", path("bus"))),

@@ -30,11 +30,12 @@ pub(crate) fn run(check: bool) -> Result<()> {
         versions.push(entry?.file_name().to_string_lossy().into_owned());
     }
     versions.sort();
-    let mut modules = String::from(
-        "//! Types made from `avro/` by `cargo xtask gen`; never edited by hand.\n\n",
-    );
+    let mut modules = String::from("//! Types made from `avro/` by `cargo xtask gen`; never edited by hand.\n\n");
     for version in &versions {
-        writeln!(modules, "#[allow(missing_docs, clippy::all, clippy::pedantic)]\n#[rustfmt::skip]\npub mod {version};")?;
+        writeln!(
+            modules,
+            "#[allow(missing_docs, clippy::all, clippy::pedantic)]\n#[rustfmt::skip]\npub mod {version};"
+        )?;
         let text = format(&generate(&root.join("avro").join(version), version)?)?;
         put(&root.join("src/generated").join(format!("{version}.rs")), &text, check)?;
     }
@@ -81,7 +82,9 @@ fn generate(folder: &Path, version: &str) -> Result<String> {
         pcf(&schema, namespace, &mut canonical)?;
         tops.push((name, stem, namespace.to_owned(), crc64(canonical.as_bytes())));
     }
-    let mut out = format!("//! Schema version {version}, made by `cargo xtask gen`.\n\nuse crate::Record;\nuse crate::codec::{{Cursor, DecodeError, put_bytes, put_len, put_long}};\n\n");
+    let mut out = format!(
+        "//! Schema version {version}, made by `cargo xtask gen`.\n\nuse crate::Record;\nuse crate::codec::{{Cursor, DecodeError, put_bytes, put_len, put_long}};\n\n"
+    );
     for name in &types.order {
         let (schema, _) = types.named.get(name).context("type vanished")?;
         match kind(schema) {
@@ -110,7 +113,10 @@ fn doc(schema: &Value) -> String {
 
 fn collect(schema: &Value, types: &mut Types, local: &mut Vec<String>) -> Result<()> {
     if let Value::Array(branches) = schema {
-        ensure!(branches.len() == 2 && branches.first().and_then(Value::as_str) == Some("null"), "union must be [null, T]");
+        ensure!(
+            branches.len() == 2 && branches.first().and_then(Value::as_str) == Some("null"),
+            "union must be [null, T]"
+        );
         return branches.iter().try_for_each(|branch| collect(branch, types, local));
     }
     match kind(schema) {
@@ -149,7 +155,9 @@ fn expand(shape: &str) -> Result<String> {
     let value: Value = serde_json::from_str(shape)?;
     fn names(value: &Value, top: bool) -> Value {
         match value {
-            Value::Object(map) if !top && map.contains_key("name") && matches!(kind(value), "record" | "enum" | "fixed") => {
+            Value::Object(map)
+                if !top && map.contains_key("name") && matches!(kind(value), "record" | "enum" | "fixed") =>
+            {
                 names(map.get("name").unwrap_or(&Value::Null), false)
             }
             Value::Object(map) => map.iter().map(|(k, v)| (k.clone(), names(v, false))).collect(),
@@ -166,12 +174,18 @@ fn pcf(schema: &Value, namespace: &str, out: &mut String) -> Result<()> {
     match schema {
         Value::String(name) => {
             let primitive = matches!(name.as_str(), "null" | "boolean" | "int" | "long" | "bytes" | "string");
-            if primitive || name.contains('.') || namespace.is_empty() { write!(out, "\"{name}\"")? } else { write!(out, "\"{namespace}.{name}\"")? }
+            if primitive || name.contains('.') || namespace.is_empty() {
+                write!(out, "\"{name}\"")?
+            } else {
+                write!(out, "\"{namespace}.{name}\"")?
+            }
         }
         Value::Array(branches) => {
             out.push('[');
             for (i, branch) in branches.iter().enumerate() {
-                if i > 0 { out.push(','); }
+                if i > 0 {
+                    out.push(',');
+                }
                 pcf(branch, namespace, out)?;
             }
             out.push(']');
@@ -185,22 +199,35 @@ fn pcf(schema: &Value, namespace: &str, out: &mut String) -> Result<()> {
             let namespace = map.get("namespace").and_then(Value::as_str).unwrap_or(namespace);
             out.push('{');
             if let Some(name) = map.get("name").and_then(Value::as_str) {
-                if namespace.is_empty() { write!(out, "\"name\":\"{name}\",")? } else { write!(out, "\"name\":\"{namespace}.{name}\",")? }
+                if namespace.is_empty() {
+                    write!(out, "\"name\":\"{name}\",")?
+                } else {
+                    write!(out, "\"name\":\"{namespace}.{name}\",")?
+                }
             }
             write!(out, "\"type\":\"{kind}\"")?;
             if let Some(fields) = map.get("fields").and_then(Value::as_array) {
                 out.push_str(",\"fields\":[");
                 for (i, field) in fields.iter().enumerate() {
-                    if i > 0 { out.push(','); }
+                    if i > 0 {
+                        out.push(',');
+                    }
                     write!(out, "{{\"name\":{},\"type\":", field.get("name").context("field without name")?)?;
                     pcf(field.get("type").context("field without type")?, namespace, out)?;
                     out.push('}');
                 }
                 out.push(']');
             }
-            if let Some(symbols) = map.get("symbols") { write!(out, ",\"symbols\":{symbols}")?; }
-            if let Some(items) = map.get("items") { out.push_str(",\"items\":"); pcf(items, namespace, out)?; }
-            if let Some(size) = map.get("size") { write!(out, ",\"size\":{size}")?; }
+            if let Some(symbols) = map.get("symbols") {
+                write!(out, ",\"symbols\":{symbols}")?;
+            }
+            if let Some(items) = map.get("items") {
+                out.push_str(",\"items\":");
+                pcf(items, namespace, out)?;
+            }
+            if let Some(size) = map.get("size") {
+                write!(out, ",\"size\":{size}")?;
+            }
             out.push('}');
         }
         other => bail!("unexpected {other}"),
@@ -213,7 +240,9 @@ fn crc64(bytes: &[u8]) -> u64 {
     const EMPTY: u64 = 0xc15d_213a_a4d7_a795;
     bytes.iter().fold(EMPTY, |crc, byte| {
         let mut low = (crc ^ u64::from(*byte)) & 0xff;
-        for _ in 0..8 { low = (low >> 1) ^ (EMPTY & (low & 1).wrapping_neg()); }
+        for _ in 0..8 {
+            low = (low >> 1) ^ (EMPTY & (low & 1).wrapping_neg());
+        }
         (crc >> 8) ^ low
     })
 }
@@ -229,26 +258,55 @@ fn fixed(schema: &Value, name: &str, out: &mut String) -> Result<()> {
 }
 
 fn enumeration(schema: &Value, name: &str, out: &mut String) -> Result<()> {
-    let symbols: Vec<&str> = schema.get("symbols").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
+    let symbols: Vec<&str> =
+        schema.get("symbols").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
     let default = schema.get("default").and_then(Value::as_str).context("enum without default")?;
-    write!(out, "{}#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]\npub enum {name} {{", doc(schema))?;
+    write!(
+        out,
+        "{}#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]\npub enum {name} {{",
+        doc(schema)
+    )?;
     for symbol in &symbols {
-        if *symbol == default { out.push_str("#[default]\n"); }
+        if *symbol == default {
+            out.push_str("#[default]\n");
+        }
         writeln!(out, "/// `{symbol}`.\n{},", camel(symbol))?;
     }
-    writeln!(out, "}}\nimpl {name} {{\n/// Every symbol, in schema order.\npub const ALL: [Self; {}] = [{}];", symbols.len(), symbols.iter().map(|s| format!("Self::{}", camel(s))).collect::<Vec<_>>().join(", "))?;
-    writeln!(out, "/// Index in the schema.\n#[must_use] pub const fn index(self) -> i32 {{ match self {{ {} }} }}", symbols.iter().enumerate().map(|(i, s)| format!("Self::{} => {i}", camel(s))).collect::<Vec<_>>().join(", "))?;
-    writeln!(out, "/// Symbol in the schema.\n#[must_use] pub const fn as_str(self) -> &'static str {{ match self {{ {} }} }}", symbols.iter().map(|s| format!("Self::{} => \"{s}\"", camel(s))).collect::<Vec<_>>().join(", "))?;
-    writeln!(out, "/// The value with this symbol.\n#[must_use] pub fn from_symbol(symbol: &str) -> Option<Self> {{ Self::ALL.into_iter().find(|value| value.as_str() == symbol) }}")?;
-    writeln!(out, "fn from_index(index: i32) -> Result<Self, DecodeError> {{ usize::try_from(index).ok().and_then(|index| Self::ALL.get(index)).copied().ok_or(DecodeError::Symbol) }}\n}}\n")?;
+    writeln!(
+        out,
+        "}}\nimpl {name} {{\n/// Every symbol, in schema order.\npub const ALL: [Self; {}] = [{}];",
+        symbols.len(),
+        symbols.iter().map(|s| format!("Self::{}", camel(s))).collect::<Vec<_>>().join(", ")
+    )?;
+    writeln!(
+        out,
+        "/// Index in the schema.\n#[must_use] pub const fn index(self) -> i32 {{ match self {{ {} }} }}",
+        symbols.iter().enumerate().map(|(i, s)| format!("Self::{} => {i}", camel(s))).collect::<Vec<_>>().join(", ")
+    )?;
+    writeln!(
+        out,
+        "/// Symbol in the schema.\n#[must_use] pub const fn as_str(self) -> &'static str {{ match self {{ {} }} }}",
+        symbols.iter().map(|s| format!("Self::{} => \"{s}\"", camel(s))).collect::<Vec<_>>().join(", ")
+    )?;
+    writeln!(
+        out,
+        "/// The value with this symbol.\n#[must_use] pub fn from_symbol(symbol: &str) -> Option<Self> {{ Self::ALL.into_iter().find(|value| value.as_str() == symbol) }}"
+    )?;
+    writeln!(
+        out,
+        "fn from_index(index: i32) -> Result<Self, DecodeError> {{ usize::try_from(index).ok().and_then(|index| Self::ALL.get(index)).copied().ok_or(DecodeError::Symbol) }}\n}}\n"
+    )?;
     Ok(())
 }
 
 fn camel(symbol: &str) -> String {
-    symbol.split('_').map(|word| {
-        let mut chars = word.chars();
-        chars.next().map(|first| first.to_string() + &chars.as_str().to_lowercase()).unwrap_or_default()
-    }).collect()
+    symbol
+        .split('_')
+        .map(|word| {
+            let mut chars = word.chars();
+            chars.next().map(|first| first.to_string() + &chars.as_str().to_lowercase()).unwrap_or_default()
+        })
+        .collect()
 }
 
 fn rust_type(schema: &Value, types: &Types) -> Result<String> {
@@ -276,7 +334,9 @@ fn resolve<'a>(schema: &'a Value, types: &'a Types) -> &'a Value {
 
 /// Least number of bytes an encoded value takes.
 fn least(schema: &Value, types: &Types) -> Result<u64> {
-    if schema.is_array() { return Ok(1); }
+    if schema.is_array() {
+        return Ok(1);
+    }
     let schema = resolve(schema, types);
     Ok(match kind(schema) {
         "fixed" => schema.get("size").and_then(Value::as_u64).context("size")?,
@@ -311,7 +371,9 @@ fn encode(schema: &Value, place: &str, types: &Types) -> Result<String> {
             let items = schema.get("items").context("items")?;
             let by_value = matches!(kind(resolve(items, types)), "boolean" | "int" | "long" | "fixed" | "enum");
             let inner = encode(items, if by_value { "*item" } else { "item" }, types)?;
-            format!("if !{place}.is_empty() {{ put_len(out, {place}.len()); for item in &{place} {{ {inner} }} }} out.push(0);")
+            format!(
+                "if !{place}.is_empty() {{ put_len(out, {place}.len()); for item in &{place} {{ {inner} }} }} out.push(0);"
+            )
         }
         "record" => format!("{place}.put(out);"),
         other => bail!("cannot encode {other}"),
@@ -323,7 +385,9 @@ fn decode(schema: &Value, place: &str, types: &Types) -> Result<String> {
         let inner = branches.get(1).context("union branch")?;
         let by_value = matches!(kind(resolve(inner, types)), "boolean" | "int" | "long" | "fixed" | "enum");
         let code = decode(inner, if by_value { "*value" } else { "value" }, types)?;
-        return Ok(format!("if cursor.some()? {{ let value = {place}.get_or_insert_with(Default::default); {code} }} else {{ {place} = None; }}"));
+        return Ok(format!(
+            "if cursor.some()? {{ let value = {place}.get_or_insert_with(Default::default); {code} }} else {{ {place} = None; }}"
+        ));
     }
     let schema = resolve(schema, types);
     Ok(match kind(schema) {
@@ -332,14 +396,21 @@ fn decode(schema: &Value, place: &str, types: &Types) -> Result<String> {
         "long" => format!("{place} = cursor.long()?;"),
         "bytes" => format!("{{ let bytes = cursor.bytes()?; {place}.clear(); {place}.extend_from_slice(bytes); }}"),
         "string" => format!("{{ let text = cursor.string()?; {place}.clear(); {place}.push_str(text); }}"),
-        "fixed" => format!("{place} = {}(cursor.fixed()?);", schema.get("name").and_then(Value::as_str).context("name")?),
-        "enum" => format!("{place} = {}::from_index(cursor.int()?)?;", schema.get("name").and_then(Value::as_str).context("name")?),
+        "fixed" => {
+            format!("{place} = {}(cursor.fixed()?);", schema.get("name").and_then(Value::as_str).context("name")?)
+        }
+        "enum" => format!(
+            "{place} = {}::from_index(cursor.int()?)?;",
+            schema.get("name").and_then(Value::as_str).context("name")?
+        ),
         "array" => {
             let items = schema.get("items").context("items")?;
             let by_value = matches!(kind(resolve(items, types)), "boolean" | "int" | "long" | "fixed" | "enum");
             let inner = decode(items, if by_value { "*item" } else { "item" }, types)?;
             let least = least(items, types)?;
-            format!("{{ let count = cursor.array({least})?; {place}.truncate(count); {place}.resize_with(count, Default::default); for item in &mut {place} {{ {inner} }} if count > 0 {{ cursor.array_end()?; }} }}")
+            format!(
+                "{{ let count = cursor.array({least})?; {place}.truncate(count); {place}.resize_with(count, Default::default); for item in &mut {place} {{ {inner} }} if count > 0 {{ cursor.array_end()?; }} }}"
+            )
         }
         "record" => format!("{place}.take(cursor)?;"),
         other => bail!("cannot decode {other}"),
@@ -362,8 +433,14 @@ fn record(schema: &Value, name: &str, types: &Types, out: &mut String) -> Result
     }
     writeln!(out, "}}\n")?;
     if debug.is_empty() {
-        writeln!(out, "impl std::fmt::Debug for {name} {{ fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {{ f.write_str(\"{name}(hidden)\") }} }}\n")?;
+        writeln!(
+            out,
+            "impl std::fmt::Debug for {name} {{ fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {{ f.write_str(\"{name}(hidden)\") }} }}\n"
+        )?;
     }
-    writeln!(out, "impl {name} {{\n/// Appends the Avro body.\npub fn put(&self, out: &mut Vec<u8>) {{\n{put}}}\n/// Takes the Avro body off the cursor into `self`.\n/// # Errors\n/// [`DecodeError`].\npub fn take(&mut self, cursor: &mut Cursor<'_>) -> Result<(), DecodeError> {{\n{take}Ok(()) }}\n}}\n")?;
+    writeln!(
+        out,
+        "impl {name} {{\n/// Appends the Avro body.\npub fn put(&self, out: &mut Vec<u8>) {{\n{put}}}\n/// Takes the Avro body off the cursor into `self`.\n/// # Errors\n/// [`DecodeError`].\npub fn take(&mut self, cursor: &mut Cursor<'_>) -> Result<(), DecodeError> {{\n{take}Ok(()) }}\n}}\n"
+    )?;
     Ok(())
 }

@@ -2,6 +2,7 @@
 //! they do not build; what needs them it runs through cargo.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
+mod bench;
 mod check;
 #[allow(clippy::only_used_in_recursion)] // the walk hands its table on to every branch
 mod r#gen;
@@ -23,7 +24,8 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   gen [--check]      generate schemas/src/generated, or fail when it differs
   layers [--bless]   compare the dependency graph with xtask/layers.txt, or write it
   tidy               file length, module docs, links, reachability, machine paths
-  readme             run the commands of the README";
+  readme             run the commands of the README
+  bench WHAT [ARGS]  proxy, stages, verify, bus or codec: figures as ratios of one run";
 
 fn main() -> ExitCode {
     match dispatch() {
@@ -50,6 +52,7 @@ fn dispatch() -> Result<()> {
         ["layers", "--bless"] => layers::run(true),
         ["tidy"] => tidy::run(),
         ["readme"] => readme::run(),
+        ["bench", what, rest @ ..] => bench::run(what, rest),
         _ => bail!(USAGE),
     }
 }

@@ -49,14 +49,23 @@ pub(super) fn run(check: bool) -> Result<()> {
     put(Path::new("docs/reference/schemas.md"), &page, check)?;
     let [athena, trino] = sql;
     let head = "-- Made by `cargo xtask gen`; do not edit. Replace BUCKET/PREFIX by the archive's place.\n";
-    put(Path::new("infra/ddl/athena.sql"), &format!("{head}-- Partition projection: no crawler, new hours appear by themselves.\n{athena}"), check)?;
+    put(
+        Path::new("infra/ddl/athena.sql"),
+        &format!("{head}-- Partition projection: no crawler, new hours appear by themselves.\n{athena}"),
+        check,
+    )?;
     let note = "-- Set hive.timestamp-precision=MICROSECONDS, or times are cut to milliseconds.\n";
     put(Path::new("infra/ddl/trino.sql"), &format!("{head}{note}{trino}"), check)
 }
 
 fn section(schema: &Value, page: &mut String) -> Result<()> {
     let text = |value: &Value, key: &str| value.get(key).and_then(Value::as_str).unwrap_or("").to_owned();
-    writeln!(page, "\n## {}\n{}\n\n| field | type | meaning |\n|---|---|---|", text(schema, "name"), text(schema, "doc"))?;
+    writeln!(
+        page,
+        "\n## {}\n{}\n\n| field | type | meaning |\n|---|---|---|",
+        text(schema, "name"),
+        text(schema, "doc")
+    )?;
     for field in schema.get("fields").and_then(Value::as_array).into_iter().flatten() {
         let avro = avro_name(field.get("type").context("field type")?);
         writeln!(page, "| `{}` | {avro} | {} |", text(field, "name"), text(field, "doc").replace('|', "\\|"))?;
@@ -84,7 +93,11 @@ fn statement(engine: Engine, table: &str, schema: &Value, out: &mut String) -> R
     }
     for (name, hive, _) in SYSTEM {
         let name = if engine == Engine::Athena { format!("`{name}`") } else { name.to_owned() };
-        let typed = if engine == Engine::Trino { hive.replace("binary", "varbinary").replace("int", "integer").replace("biginteger", "bigint") } else { hive.to_owned() };
+        let typed = if engine == Engine::Trino {
+            hive.replace("binary", "varbinary").replace("int", "integer").replace("biginteger", "bigint")
+        } else {
+            hive.to_owned()
+        };
         columns.push(format!("  {name} {typed}"));
     }
     match engine {
