@@ -306,7 +306,7 @@ impl Observer {
             if self.skipping {
                 return Ok(()); // its Bind was skipped too, and is recorded
             }
-            return self.push(Kind::Execute, piece, next, Some(unknown), None);
+            return self.push(Kind::Execute { portal: name.into() }, piece, next, Some(unknown), None);
         };
         let (command_id, before, started_us) =
             if again { (next, 0, now_us) } else { (portal.command_id, portal.to_target, portal.started_us) };
@@ -323,7 +323,7 @@ impl Observer {
             self.skipped(&prepared, Some(&bound), command_id, sink);
             return Ok(());
         }
-        self.push(Kind::Execute, piece, command_id, Some(prepared), Some(bound))?;
+        self.push(Kind::Execute { portal: name.into() }, piece, command_id, Some(prepared), Some(bound))?;
         if let Some(request) = self.outstanding.back_mut() {
             request.to_target += before;
             request.started_us = started_us;
@@ -365,8 +365,8 @@ impl Observer {
                 let held = closed.as_ref().map_or(0, |old| old.bound.body.len());
                 (Kind::ClosePortal { name: name.into(), closed }, held)
             }
-            (_, Object::Statement(_)) => (Kind::DescribeStatement, 0),
-            (_, Object::Portal(_)) => (Kind::DescribePortal, 0),
+            (_, Object::Statement(name)) => (Kind::DescribeStatement { name: name.into() }, 0),
+            (_, Object::Portal(name)) => (Kind::DescribePortal { name: name.into() }, 0),
         };
         self.push(kind, piece, command_id, prepared, bound)?;
         self.keep_with_last(held);

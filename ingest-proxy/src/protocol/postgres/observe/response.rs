@@ -64,7 +64,7 @@ impl Observer {
     pub fn close(&mut self, now_us: i64, sink: &mut impl Sink) {
         self.flush(b' ', sink);
         while let Some(request) = self.outstanding.pop_front() {
-            if matches!(request.kind, Kind::Query { .. } | Kind::Execute | Kind::FunctionCall) {
+            if matches!(request.kind, Kind::Query { .. } | Kind::Execute { .. } | Kind::FunctionCall) {
                 let end = End { kind: "", rows: None, error: None };
                 self.finish(&request, &end, now_us);
                 if let Some(finished) = &mut self.finished {
@@ -145,7 +145,7 @@ impl Observer {
             }
             b'n' => {
                 self.emit(piece, self.front_command(), None, sink);
-                self.pop_if(|kind| matches!(kind, Kind::DescribeStatement | Kind::DescribePortal));
+                self.pop_if(|kind| matches!(kind, Kind::DescribeStatement { .. } | Kind::DescribePortal { .. }));
             }
             b'G' | b'H' | b'W' => self.copy_response(piece, body, sink),
             b'C' | b'I' | b's' => {
@@ -183,14 +183,14 @@ impl Observer {
         };
         let (statement_id, command_id) = (front.prepared.as_ref().map_or(-1, |text| text.id), front.current_command());
         let columns = front.prepared.as_ref().and_then(|prepared| prepared.describe(body));
-        if let (Kind::DescribePortal, Some(bound), Some(columns)) = (&front.kind, &front.bound, &columns) {
+        if let (Kind::DescribePortal { .. }, Some(bound), Some(columns)) = (&front.kind, &front.bound, &columns) {
             let _known = bound.columns.set(Arc::clone(columns)); // described twice: the same list
         }
         front.columns.clone_from(&columns);
         let reason_code = if columns.is_none() { "columns_unreadable" } else { "" };
         let facts = FactsRef { statement_id, columns: columns.as_deref(), reason_code, ..FactsRef::default() };
         self.emit(piece, command_id, Some(facts), sink);
-        self.pop_if(|kind| matches!(kind, Kind::DescribeStatement | Kind::DescribePortal));
+        self.pop_if(|kind| matches!(kind, Kind::DescribeStatement { .. } | Kind::DescribePortal { .. }));
     }
 
     fn copy_response(&mut self, piece: &Piece<'_>, body: &[u8], sink: &mut impl Sink) {
@@ -215,7 +215,7 @@ impl Observer {
         self.copy_in = piece.message_type != b'H';
         // A Sync sent ahead arrives while the target reads COPY data, and is ignored there.
         if self.copy_in
-            && self.outstanding.front().is_some_and(|front| matches!(front.kind, Kind::Execute))
+            && self.outstanding.front().is_some_and(|front| matches!(front.kind, Kind::Execute { .. }))
             && self.outstanding.get(1).is_some_and(|next| matches!(next.kind, Kind::Sync))
             && let Some(sync) = self.outstanding.remove(1)
         {
@@ -227,7 +227,7 @@ impl Observer {
         (self.copy, self.copy_in) = (None, false);
         let Some(mut front) = self.outstanding.pop_front() else { return };
         match front.kind {
-            Kind::Execute => {
+            Kind::Execute { .. } => {
                 self.release(front.held);
                 self.finish(&front, end, now_us);
             }

@@ -286,9 +286,15 @@ pub(super) enum Kind {
         name: Box<[u8]>,
         previous: Option<Portal>,
     },
-    DescribeStatement,
-    DescribePortal,
-    Execute,
+    DescribeStatement {
+        name: Box<[u8]>,
+    },
+    DescribePortal {
+        name: Box<[u8]>,
+    },
+    Execute {
+        portal: Box<[u8]>,
+    },
     CloseStatement {
         name: Box<[u8]>,
         closed: Option<Arc<Prepared>>,
