@@ -59,6 +59,18 @@ impl Bench {
 
     /// The body written, framing cut off.
     fn send(&mut self, kind: FrameKind, message: &str, facts: Option<Facts>, content: &[u8]) -> Vec<u8> {
+        self.part(kind, message, facts, content, (0, true))
+    }
+
+    /// The same for one chunk: its number, and whether it is the last.
+    fn part(
+        &mut self,
+        kind: FrameKind,
+        message: &str,
+        facts: Option<Facts>,
+        content: &[u8],
+        (chunk, last): (i32, bool),
+    ) -> Vec<u8> {
         let mut frame = EnrichedFrame { attribution: Attribution::Attributed, ..EnrichedFrame::default() };
         frame.context.wrapped_key = self.wrapped.clone();
         frame.raw = RawFrame {
@@ -66,7 +78,8 @@ impl Bench {
             sequence: self.sequence,
             kind,
             protocol: Protocol::Postgres,
-            last: true,
+            chunk,
+            last,
             message_type: message.to_owned(),
             facts,
             payload: seal(self.sequence, kind, content),
@@ -91,6 +104,10 @@ impl Bench {
 
     fn message(&mut self, message: &str, facts: Option<Facts>, content: &[u8]) -> Frame {
         Frame::from_body(&self.send(FrameKind::Message, message, facts, content)).unwrap()
+    }
+
+    fn chunk(&mut self, message: &str, facts: Option<Facts>, content: &[u8], place: (i32, bool)) -> Frame {
+        Frame::from_body(&self.part(FrameKind::Message, message, facts, content, place)).unwrap()
     }
 
     fn command(&mut self, content: &CommandContent, facts: Facts) -> Event {
@@ -174,6 +191,52 @@ fn what_the_server_echoes_is_masked() {
     assert!(!text(&frame).contains("1203"));
     let frame = bench.message("NotificationResponse", None, b"\0\0\0\x01c\0postgresql://u:p%40ss@[2001:db8::1]/d\0");
     assert!(!text(&frame).contains("p%40ss"));
+}
+
+const EVERY_TYPE: [&str; 22] = [
+    "Query",
+    "Parse",
+    "Bind",
+    "DataRow",
+    "CopyData",
+    "ErrorResponse",
+    "NoticeResponse",
+    "NotificationResponse",
+    "ParameterStatus",
+    "RowDescription",
+    "CommandComplete",
+    "Describe",
+    "Execute",
+    "Close",
+    "CopyFail",
+    "Sync",
+    "ReadyForQuery",
+    "ParameterDescription",
+    "CopyInResponse",
+    "FunctionCall",
+    "Terminate",
+    "Unknown(0x7a)",
+];
+
+/// A secret at any place of a message that is cut anywhere: no part of 4 bytes of it passes in any chunk.
+#[test]
+fn a_secret_cut_by_a_chunk_edge_does_not_pass() {
+    let secret = "sk_live_4eC39HqLyjWDarjtT1zdp7dc";
+    let body = format!("application_name\0{secret} and more\0");
+    for kind in EVERY_TYPE {
+        for cut in [1, 18, 20, 25, 30, 40, body.len() - 1] {
+            let mut bench = Bench::new();
+            let (left, right) = body.as_bytes().split_at(cut);
+            let facts = || Some(columns(&["id"]));
+            for (part, place) in [(left, (0, false)), (right, (1, false)), (right, (2, true))] {
+                let frame = bench.chunk(kind, facts(), part, place);
+                assert_eq!((frame.payload_state, frame.mask_reason.as_str()), (PayloadState::MaskedWhole, "chunk"));
+                assert_eq!(frame.masked_bytes, i64::try_from(part.len()).unwrap());
+                let leaked = secret.as_bytes().windows(4).any(|four| frame.payload.windows(4).any(|part| part == four));
+                assert!(!leaked, "{kind} cut at {cut}: {}", text(&frame));
+            }
+        }
+    }
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! Postgres messages, as the facts of the frame describe them; no protocol state.
 //!
 //! A message that does not parse to its last byte is masked whole with reason `parse`. A chunk of a longer
-//! message has no structure of its own: rows and binds are then masked whole (`chunk`), text by patterns.
+//! message, of any type, is masked whole with reason `chunk`: a pattern cannot see a secret that the edge cuts,
+//! and no state is kept from one chunk to the next (I-05).
 
 use schemas::v1::Facts;
 
@@ -82,11 +83,10 @@ pub fn mask(
     tally: &mut Tally,
 ) -> (Vec<u8>, &'static str) {
     let patterns = |tally: &mut Tally| scope.engine.mask(body, tally).unwrap_or_else(|| body.to_vec());
+    if partial {
+        return (whole("whole", body, tally), "chunk");
+    }
     let masked = match kind {
-        "Query" | "Parse" if partial => return (whole("whole", body, tally), "chunk"),
-        "DataRow" | "Bind" | "ErrorResponse" | "NoticeResponse" if partial => {
-            return (whole("whole", body, tally), "chunk");
-        }
         "Query" => query(scope, body, tally),
         "Parse" => parse(scope, body, tally),
         "Bind" => bind(scope, facts, body, tally),
