@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 pub struct EnricherConfig {
     /// Milliseconds a record waits for its session before it goes on unattributed; 0 to 600,000.
     pub session_wait_ms: u32,
-    /// Sessions remembered per partition; 1,000 to 10,000,000. Beyond it the longest-closed are forgotten first.
+    /// Sessions remembered per partition; 1,000 to 10,000,000. Beyond it the longest closed are
+    /// forgotten first, then the longest silent: those go on unattributed if they speak again.
     pub sessions_max: usize,
 }
 

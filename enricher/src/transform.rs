@@ -8,7 +8,7 @@
 //! | sequence above the last one written | the record; else nothing: it is a repeat |
 //! | first record seen of a session is not sequence 0 | `possible_duplicate` true until the state says otherwise |
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use schemas::codec::put_long;
 use schemas::v1::{Attribution, EnricherState, FrameKind, RawFrame, Session, SessionContext, Uuid};
@@ -42,6 +42,8 @@ struct Known {
     closed: bool,
     /// One record has waited in vain: the session's others do not wait again.
     waited: bool,
+    /// Its place in [`Enrich::order`].
+    turn: u64,
 }
 
 /// The enricher's work on one partition.
@@ -50,8 +52,12 @@ pub struct Enrich {
     sessions_max: usize,
     sessions: HashMap<[u8; 16], Known>,
     touched: BTreeSet<[u8; 16]>,
-    /// Closed sessions, oldest first: forgotten when there are too many.
-    closed: std::collections::VecDeque<[u8; 16]>,
+    /// Every session by when it was last heard of, the longest silent first.
+    order: BTreeMap<u64, [u8; 16]>,
+    turns: u64,
+    /// Closed sessions, oldest first: forgotten first when there are too many.
+    closed: VecDeque<[u8; 16]>,
+    /// Sessions forgotten since the last flush, whose state goes with them: no more than have a state.
     forgotten: Vec<[u8; 16]>,
     empty_context: Vec<u8>,
     raw: RawFrame,
@@ -60,6 +66,10 @@ pub struct Enrich {
     pub gaps: u64,
     /// Repeats dropped so far.
     pub repeats: u64,
+    /// Records that went on unattributed so far.
+    pub unattributed: u64,
+    /// Open sessions forgotten at the limit so far.
+    pub evicted: u64,
 }
 
 impl Enrich {
@@ -76,15 +86,38 @@ impl Enrich {
         Ok(body)
     }
 
+    /// Keeps the table within `sessions_max`: closed sessions go first, then the longest silent one.
+    ///
+    /// A session that speaks again after it was forgotten is unknown: it waits, goes on unattributed, and its first record
+    /// says `possible_duplicate`. Nothing is dropped on a guess.
     fn forget(&mut self) {
         while self.sessions.len() > self.sessions_max {
-            let Some(oldest) = self.closed.pop_front() else { return };
-            if self.sessions.get(&oldest).is_some_and(|known| known.closed) {
-                self.sessions.remove(&oldest);
-                self.touched.remove(&oldest);
-                self.forgotten.push(oldest);
+            let id = match self.closed.pop_front() {
+                Some(id) if self.sessions.get(&id).is_some_and(|known| known.closed) => id,
+                Some(_) => continue,
+                None => match self.order.first_key_value() {
+                    Some((_, id)) => *id,
+                    None => return,
+                },
+            };
+            let Some(gone) = self.sessions.remove(&id) else { return };
+            self.order.remove(&gone.turn);
+            self.touched.remove(&id);
+            self.evicted += u64::from(!gone.closed);
+            if gone.last_sequence.is_some() {
+                self.forgotten.push(id);
             }
         }
+    }
+
+    /// Makes `id` the session heard of last.
+    fn heard(&mut self, id: [u8; 16]) -> &mut Known {
+        self.turns += 1;
+        let known = self.sessions.entry(id).or_default();
+        self.order.remove(&known.turn);
+        known.turn = self.turns;
+        self.order.insert(known.turn, id);
+        known
     }
 }
 
@@ -92,13 +125,13 @@ impl Transform for Enrich {
     fn apply(&mut self, ctx: &Context, input: Input<'_>, out: &mut Out) -> Result<Verdict, Rejection> {
         let body = self.decode(&input)?;
         let (id, sequence) = (self.raw.session_id.0, self.raw.sequence);
-        let known = self.sessions.entry(id).or_default();
-        if known.context.is_none() && !known.waited {
+        if self.sessions.get(&id).is_none_or(|known| known.context.is_none() && !known.waited) {
             if !ctx.wait_over {
                 return Ok(Verdict::Wait);
             }
-            known.waited = true;
+            self.heard(id).waited = true;
         }
+        let known = self.sessions.entry(id).or_default();
         let expected = known.last_sequence.map_or(0, |last| last + 1);
         if sequence < expected {
             self.repeats += 1;
@@ -116,6 +149,7 @@ impl Transform for Enrich {
         if self.empty_context.is_empty() {
             SessionContext::default().put(&mut self.empty_context);
         }
+        self.unattributed += u64::from(known.context.is_none());
         let attribution = if known.context.is_some() { Attribution::Attributed } else { Attribution::Unattributed };
         let context = known.context.as_deref().unwrap_or(&self.empty_context);
         out.body_with(ENRICHED, input.key.unwrap_or_default(), |out| {
@@ -128,36 +162,68 @@ impl Transform for Enrich {
     }
 
     fn flush(&mut self, _ctx: &Context, out: &mut Out) {
+        // once per transaction and session, not once per record
+        for id in self.touched.clone() {
+            self.heard(id);
+        }
         self.forget();
+        // deletions first: a session forgotten and heard again in one transaction keeps its state
+        for id in self.forgotten.drain(..) {
+            out.tombstone(STATE, Uuid(id).to_text().as_bytes());
+        }
         for id in std::mem::take(&mut self.touched) {
             if let Some(last_sequence) = self.sessions.get(&id).and_then(|known| known.last_sequence) {
                 out.record(STATE, Uuid(id).to_text().as_bytes(), &EnricherState { last_sequence });
             }
         }
-        for id in self.forgotten.drain(..) {
-            out.tombstone(STATE, Uuid(id).to_text().as_bytes());
-        }
     }
 
-    fn table(&mut self, _key: &[u8], value: Option<&[u8]>) {
+    fn table(&mut self, key: &[u8], value: Option<&[u8]>) {
+        let Some(value) = value else {
+            // the session record is gone: what still comes is not attributed by what nobody can look up
+            if let Some(known) = session_of(key).and_then(|id| self.sessions.get_mut(&id)) {
+                known.context = None;
+            }
+            return;
+        };
         // what is no session record attributes nothing: its frames will go on unattributed, and say so
-        let Some((_, body)) = value.and_then(|value| framing::split(value).ok()) else { return };
+        let Ok((_, body)) = framing::split(value) else { return };
         if self.session.decode(body).is_err() {
             return;
         }
         let mut context = Vec::new();
         self.session.context.put(&mut context);
-        self.sessions.entry(self.session.session_id.0).or_default().context = Some(context);
+        let id = self.session.session_id.0;
+        self.heard(id).context = Some(context);
+        self.forget();
     }
 
     fn restore(&mut self, key: &[u8], value: Option<&[u8]>) {
-        let Some(id) = std::str::from_utf8(key).ok().and_then(|key| key.parse::<Uuid>().ok()) else { return };
+        let Some(id) = session_of(key) else { return };
         let state = value
             .and_then(|value| framing::split(value).ok())
             .and_then(|(_, body)| EnricherState::from_body(body).ok());
         match state {
-            Some(state) => self.sessions.entry(id.0).or_default().last_sequence = Some(state.last_sequence),
-            None => drop(self.sessions.remove(&id.0)),
+            Some(state) => {
+                self.heard(id).last_sequence = Some(state.last_sequence);
+                self.forget();
+            }
+            None => {
+                if let Some(gone) = self.sessions.remove(&id) {
+                    self.order.remove(&gone.turn);
+                }
+            }
         }
     }
+
+    fn counters(&self, show: &mut dyn FnMut(&'static str, u64)) {
+        show("missing_records", self.gaps);
+        show("repeated_records", self.repeats);
+        show("unattributed_records", self.unattributed);
+        show("evicted_sessions", self.evicted);
+    }
+}
+
+fn session_of(key: &[u8]) -> Option<[u8; 16]> {
+    std::str::from_utf8(key).ok()?.parse::<Uuid>().ok().map(|id| id.0)
 }

@@ -8,9 +8,12 @@ pub mod bus;
 pub mod clock;
 pub mod config;
 pub mod env;
+pub mod health;
+pub mod metrics;
 pub mod registry;
 pub mod runner;
 pub mod shutdown;
+pub mod store;
 pub mod transform;
 
 pub use env::{Env, Running, StageFailure};

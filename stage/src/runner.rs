@@ -1,11 +1,18 @@
 //! The only loop: read, apply, send, commit with the input positions; rewind on any abort (I-03, I-04).
 
+mod replay;
+mod spec;
+mod watch;
+
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use schemas::framing::Framing;
 use schemas::{Record as _, v1};
 
+use self::replay::{MARKER, read_table, restore};
+pub use self::spec::{Limits, StageError, StageSpec};
+use self::watch::Watch;
 use crate::bus::{
     Assign, Batch, Bus, BusError, BusErrorKind, PollLimit, Position, Reader, ReaderSpec, RecordRef, TopicPartition,
     WriteMode, Writer, WriterSpec,
@@ -13,56 +20,8 @@ use crate::bus::{
 use crate::shutdown::{Level, Shutdown};
 use crate::transform::{Context, Factory, Input, Out, Transform, Verdict};
 
-/// What a stage reads and writes.
-#[derive(Debug, Clone)]
-pub struct StageSpec {
-    /// Stage name, also the group's and the writer's.
-    pub name: String,
-    /// Input topic.
-    pub input: String,
-    /// Output topics; a transform's slot is an index here.
-    pub outputs: Vec<String>,
-    /// Framing per output.
-    pub framings: Vec<Framing>,
-    /// Compacted topic whose records `Transform::table` gets.
-    pub table: Option<String>,
-    /// Slot of the output that is the stage's own state topic.
-    pub state_slot: Option<usize>,
-    /// Dead letters.
-    pub dlq: String,
-    /// Stable name of this instance.
-    pub instance: String,
-    /// Bounds.
-    pub limits: Limits,
-}
-
-/// Bounds of one transaction and of waiting.
-#[derive(Debug, Clone, Copy)]
-pub struct Limits {
-    /// Records per transaction.
-    pub records: usize,
-    /// Bytes per transaction.
-    pub bytes: usize,
-    /// Longest wait for input, milliseconds.
-    pub poll_ms: u64,
-    /// Longest wait for a table record, milliseconds.
-    pub wait_ms: u64,
-    /// Most rebuilds after an abort in a row before giving up.
-    pub retries: u32,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self { records: 10_000, bytes: 8 << 20, poll_ms: 100, wait_ms: 5_000, retries: 20 }
-    }
-}
-
 /// Polls of a table topic per transaction; the rest is read in the next one.
 const TABLE_POLLS_MAX: usize = 64;
-/// Longest silence while the state is read back, before the attempt is given up and made again.
-const RESTORE_IDLE: Duration = Duration::from_secs(30);
-/// Silence after which a table topic counts as read: what comes later comes by the tail.
-const TABLE_IDLE: Duration = Duration::from_millis(500);
 /// Pause between two looks at records that wait for the table.
 const WAIT_PAUSE: Duration = Duration::from_millis(10);
 /// Silence after which a drained input counts as empty: the last offsets may be holes.
@@ -71,31 +30,6 @@ const DRAIN_IDLE: Duration = Duration::from_secs(1);
 const DRAIN_JOIN: Duration = Duration::from_secs(15);
 /// Longest value kept in a dead letter; buses refuse records above 1 MiB, and a refused dead letter would stop the stage.
 const LETTER_BYTES_MAX: usize = 1_000_000 - 64 * 1024;
-/// Key, in front of the instance, of the marker that a restore reads up to; no session has such a key.
-const MARKER: &str = "restore-marker ";
-
-/// A stage that could not go on.
-#[derive(Debug, thiserror::Error)]
-pub enum StageError {
-    /// The bus refuses for good.
-    #[error("stage {stage} stops")]
-    Bus {
-        /// Stage.
-        stage: String,
-        /// Cause.
-        #[source]
-        source: BusError,
-    },
-    /// A newer instance of the same name runs.
-    #[error("stage {stage} was fenced: a newer instance `{instance}` runs; give each instance its own name")]
-    Fenced {
-        /// Stage.
-        stage: String,
-        /// Instance.
-        instance: String,
-    },
-}
-
 struct Lane<T> {
     transform: T,
     table: Option<Box<dyn Reader>>,
@@ -104,6 +38,8 @@ struct Lane<T> {
     next: Option<i64>,
     /// Position committed last since the partition came.
     committed: Option<i64>,
+    /// The transform's counters as shown last.
+    shown: BTreeMap<&'static str, u64>,
 }
 
 impl<T: Transform> Lane<T> {
@@ -141,8 +77,11 @@ pub fn run<F: Factory>(
     now_us: &dyn Fn() -> i64,
 ) -> Result<(), StageError> {
     let mut failures = 0;
+    let watch = Watch::new(&spec.name);
     loop {
-        let mut runner = match Runner::open(bus, spec, factory, now_us) {
+        // a transaction that failed is tried again smaller: it may have been over the bus's limit
+        let records = (spec.limits.records >> failures.min(16)).max(1);
+        let mut runner = match Runner::open(bus, spec, factory, now_us, records, &watch) {
             Ok(runner) => runner,
             Err(error) => {
                 failures += 1;
@@ -152,11 +91,14 @@ pub fn run<F: Factory>(
         };
         loop {
             match runner.step(shutdown) {
-                Ok(true) => failures = 0,
+                // only a commit proves that the trouble is over; an assignment alone always works
+                Ok(true) if runner.commits > 0 => failures = 0,
+                Ok(true) => {}
                 Ok(false) => return Ok(()),
                 Err(error) => {
                     // abort, drop every in-memory state, start again at the committed positions
                     drop(runner.writer.abort());
+                    watch.aborts.add(1);
                     failures += 1;
                     back_off(spec, shutdown, failures, error)?;
                     break;
@@ -200,6 +142,11 @@ struct Runner<'a, F: Factory> {
     out: Out,
     batch: Batch,
     drain: Option<Drain>,
+    /// Records per transaction in this attempt.
+    records: usize,
+    /// Transactions committed in this attempt.
+    commits: u64,
+    watch: &'a Watch,
 }
 
 impl<'a, F: Factory> Runner<'a, F> {
@@ -208,6 +155,8 @@ impl<'a, F: Factory> Runner<'a, F> {
         spec: &'a StageSpec,
         factory: &'a F,
         now_us: &'a dyn Fn() -> i64,
+        records: usize,
+        watch: &'a Watch,
     ) -> Result<Self, BusError> {
         // the writer first: it fences an older instance before anything is read
         let writer = bus
@@ -218,14 +167,28 @@ impl<'a, F: Factory> Runner<'a, F> {
             instance: spec.instance.clone(),
         })?;
         let (lanes, out, batch) = (BTreeMap::new(), Out::new(spec.framings.clone()), Batch::default());
-        Ok(Self { bus, spec, factory, now_us, reader, writer, lanes, out, batch, drain: None })
+        Ok(Self {
+            bus,
+            spec,
+            factory,
+            now_us,
+            reader,
+            writer,
+            lanes,
+            out,
+            batch,
+            drain: None,
+            records,
+            commits: 0,
+            watch,
+        })
     }
 
     /// One transaction. False when the stage is done.
     fn step(&mut self, shutdown: &Shutdown) -> Result<bool, BusError> {
         let mut batch = std::mem::take(&mut self.batch);
         let limit = PollLimit {
-            records: self.spec.limits.records,
+            records: self.records,
             bytes: self.spec.limits.bytes,
             wait: Duration::from_millis(self.spec.limits.poll_ms),
         };
@@ -269,12 +232,26 @@ impl<'a, F: Factory> Runner<'a, F> {
             if !open {
                 self.writer.begin()?;
             }
+            let began = Instant::now();
             self.commit(&due)?;
+            self.watch.committed(&batch_facts(&self.batch, &self.out, context.now_us), began.elapsed());
+            self.publish();
         }
         if idle && self.lanes.values().any(|lane| lane.waiting.is_some()) {
             std::thread::sleep(WAIT_PAUSE);
         }
         self.is_done(shutdown, idle)
+    }
+
+    /// Shows the transforms' own counters, as far as they are committed.
+    fn publish(&mut self) {
+        for lane in self.lanes.values_mut() {
+            let (watch, shown) = (self.watch, &mut lane.shown);
+            lane.transform.counters(&mut |name, value| {
+                let before = shown.insert(name, value).unwrap_or(0);
+                watch.count(name, value.saturating_sub(before));
+            });
+        }
     }
 
     fn commit(&mut self, due: &[(i32, i64)]) -> Result<(), BusError> {
@@ -287,6 +264,7 @@ impl<'a, F: Factory> Runner<'a, F> {
             .collect();
         let membership = self.reader.membership()?;
         self.writer.commit(Some((&membership, &positions)))?;
+        self.commits += 1;
         for (partition, next_offset) in due {
             if let Some(lane) = self.lanes.get_mut(partition) {
                 lane.committed = Some(*next_offset);
@@ -334,7 +312,7 @@ impl<F: Factory> Runner<'_, F> {
             }
             table = Some(reader);
         }
-        Ok(Lane { transform, table, waiting: None, next: None, committed: None })
+        Ok(Lane { transform, table, waiting: None, next: None, committed: None, shown: BTreeMap::new() })
     }
 
     fn manual(&self, topic: &str, partition: i32) -> Result<Box<dyn Reader>, BusError> {
@@ -451,6 +429,7 @@ impl<F: Factory> Runner<'_, F> {
         Framing::single_object::<v1::DeadLetter>().prefix(&mut value);
         letter.encode(&mut value);
         let key = format!("{}-{}", self.spec.input, record.partition);
+        self.watch.reject(rejection.code);
         tracing::warn!(stage = %self.spec.name, partition = record.partition, offset = record.offset, code = rejection.code, "record goes to dlq");
         self.writer.send(&self.spec.dlq, record.partition, Some(key.as_bytes()), Some(&value))
     }
@@ -497,48 +476,13 @@ impl<F: Factory> Runner<'_, F> {
     }
 }
 
-/// Gives the transform every state record up to the marker just written.
-fn restore<T: Transform>(
-    reader: &mut dyn Reader,
-    topic: &str,
-    partition: i32,
-    marker: &[u8],
-    transform: &mut T,
-) -> Result<(), BusError> {
-    let limit = PollLimit { records: 10_000, bytes: 8 << 20, wait: Duration::from_millis(100) };
-    let mut batch = Batch::default();
-    let mut heard = Instant::now();
-    while heard.elapsed() < RESTORE_IDLE {
-        reader.poll(&mut batch, limit)?;
-        for record in batch.iter() {
-            let key = record.key.unwrap_or_default();
-            if !key.starts_with(MARKER.as_bytes()) {
-                transform.restore(key, record.value);
-            } else if record.value == Some(marker) {
-                return Ok(());
-            }
-        }
-        if !batch.is_empty() {
-            heard = Instant::now();
-        }
+fn batch_facts(batch: &Batch, out: &Out, now_us: i64) -> watch::Facts {
+    let newest_ms = batch.get(batch.len().saturating_sub(1)).map(|record| record.timestamp_ms);
+    watch::Facts {
+        records_in: batch.len(),
+        bytes_in: batch.bytes(),
+        records_out: out.len(),
+        bytes_out: out.bytes(),
+        delay_ms: newest_ms.map_or(0, |newest| (now_us / 1000).saturating_sub(newest).max(0)),
     }
-    let operation = format!("restore state from {topic} partition {partition}");
-    let reason = "this instance's own marker did not arrive; another writer may hold a transaction open there";
-    Err(BusError::new(BusErrorKind::Retriable, operation, reason))
-}
-
-/// Reads a table topic to the end it had; its last offsets may be holes, and what is late comes by the tail.
-fn read_table<T: Transform>(reader: &mut dyn Reader, end: i64, transform: &mut T) -> Result<(), BusError> {
-    let limit = PollLimit { records: 10_000, bytes: 8 << 20, wait: Duration::from_millis(50) };
-    let mut batch = Batch::default();
-    let (mut next, mut heard) = (0, Instant::now());
-    while next < end && heard.elapsed() < TABLE_IDLE {
-        reader.poll(&mut batch, limit)?;
-        for record in batch.iter() {
-            next = record.offset + 1;
-            heard = Instant::now();
-            transform.table(record.key.unwrap_or_default(), record.value);
-        }
-    }
-    Ok(())
 }

@@ -134,6 +134,12 @@ impl Out {
         }
     }
 
+    /// Bytes written since the last `clear`, keys and prefixes included.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.arena.len()
+    }
+
     /// Empties the output and keeps its memory.
     pub fn clear(&mut self) {
         self.arena.clear();
@@ -177,6 +183,10 @@ pub trait Transform: Send {
 
     /// A record of the stage's own state topic, replayed in order before the first `apply`.
     fn restore(&mut self, _key: &[u8], _value: Option<&[u8]>) {}
+
+    /// Shows each counter of its own: a name as `repeats_records`, and its value since the partition came.
+    /// The runner exports them after a commit as `<stage>_<name>_total`.
+    fn counters(&self, _show: &mut dyn FnMut(&'static str, u64)) {}
 
     /// Oldest input offset not yet fully written out; the runner commits no further. `None`: all is written.
     fn held_from(&self) -> Option<i64> {
