@@ -15,6 +15,7 @@ pub mod notary;
 pub mod shared;
 pub mod signer;
 pub mod start;
+pub mod store;
 pub mod worker;
 
 pub use config::SealerConfig;

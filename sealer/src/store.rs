@@ -1,0 +1,47 @@
+//! The log's files in the object store, under [`schemas::layout::LOG_PREFIX`].
+
+use std::sync::Arc;
+
+use schemas::layout::LOG_PREFIX;
+use stage::store::{PutOutcome, Store, StoreError};
+
+use crate::error::NotaryError;
+use crate::notary::{LogStore, Put};
+
+/// A log store over the shared object store.
+#[derive(Debug, Clone)]
+pub struct StoreLog(Arc<Store>);
+
+impl StoreLog {
+    /// The log of `store`.
+    #[must_use]
+    pub fn new(store: Arc<Store>) -> Self {
+        Self(store)
+    }
+}
+
+fn name(path: &str) -> String {
+    format!("{LOG_PREFIX}/{path}")
+}
+
+fn failed(error: StoreError) -> NotaryError {
+    let retriable = error.is_retriable();
+    NotaryError::Store { operation: error.operation, path: error.name, reason: error.reason, retriable }
+}
+
+impl LogStore for StoreLog {
+    fn create(&self, path: &str, bytes: &[u8], locked: bool) -> Result<Put, NotaryError> {
+        match self.0.put_create(&name(path), bytes, locked).map_err(failed)? {
+            PutOutcome::Created => Ok(Put::Created),
+            PutOutcome::Exists => Ok(Put::Exists),
+        }
+    }
+
+    fn replace(&self, path: &str, bytes: &[u8]) -> Result<(), NotaryError> {
+        self.0.put_replace(&name(path), bytes).map_err(failed)
+    }
+
+    fn read(&self, path: &str) -> Result<Option<Vec<u8>>, NotaryError> {
+        self.0.get(&name(path)).map_err(failed)
+    }
+}
