@@ -179,8 +179,7 @@ fn open_s3(url: &str) -> Result<Backend, ReadError> {
     }
     let plain = std::env::var("AWS_ENDPOINT_URL").is_ok_and(|endpoint| endpoint.starts_with("http://"));
     let retry = RetryConfig { max_retries: RETRIES_MAX, retry_timeout: RETRY_TIMEOUT, ..RetryConfig::default() };
-    let connect =
-        |source: Box<dyn std::error::Error + Send + Sync>| ReadError::Connect { url: url.to_owned(), source };
+    let connect = |source: Box<dyn std::error::Error + Send + Sync>| ReadError::Connect { url: url.to_owned(), source };
     let s3 = AmazonS3Builder::from_env()
         .with_bucket_name(bucket)
         .with_allow_http(plain)
@@ -190,10 +189,8 @@ fn open_s3(url: &str) -> Result<Backend, ReadError> {
     let prefix = StorePath::from(prefix.trim_end_matches('/'));
     let store: Box<dyn ObjectStore> =
         if prefix.as_ref().is_empty() { Box::new(s3) } else { Box::new(PrefixStore::new(s3, prefix)) };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| connect(error.into()))?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| connect(error.into()))?;
     Ok(Backend::S3 { store, runtime })
 }
 

@@ -1,6 +1,7 @@
 //! Rows of a row group dealt to the seals they belong to, and what is wrong with a batch that misses its root.
 
-use tlog::{BatchTree, GROUP_LEAVES, Hash, root_of};
+use tlog::tree::GROUP_LEAVES;
+use tlog::{BatchTree, Hash, root_of};
 
 use super::chain::{Seal, Stream};
 use super::report::{Findings, grouped};
@@ -60,31 +61,14 @@ pub(crate) struct Deal<'a> {
 
 impl<'a> Deal<'a> {
     /// `batches` of row group `group`, which has `rows` rows by its Parquet footer.
-    pub(crate) fn new(
-        name: &'a str,
-        group: usize,
-        mut batches: Vec<Batch<'a>>,
-        rows: i64,
-        stream: &'a Stream,
-    ) -> Self {
+    pub(crate) fn new(name: &'a str, group: usize, mut batches: Vec<Batch<'a>>, rows: i64, stream: &'a Stream) -> Self {
         batches.sort_by_key(|batch| (batch.first_row, batch.seal.first_offset));
         let sealed = batches.iter().map(|batch| batch.seal.count).fold(0, i64::saturating_add);
         let by_position = sealed == rows;
         if !by_position {
             batches.sort_by_key(|batch| batch.seal.first_offset);
         }
-        Self {
-            name,
-            group,
-            stream,
-            batches,
-            by_position,
-            current: 0,
-            row: 0,
-            foreign: None,
-            stray: None,
-            moved: None,
-        }
+        Self { name, group, stream, batches, by_position, current: 0, row: 0, foreign: None, stray: None, moved: None }
     }
 
     /// Number of the next row in the row group.
@@ -146,7 +130,10 @@ impl<'a> Deal<'a> {
         for batch in &self.batches {
             let place = self.place(batch);
             if batch.first_row != next_row {
-                let text = format!("footer differs from seal: batch starts at row {next_row}, footer says {}", batch.first_row);
+                let text = format!(
+                    "footer differs from seal: batch starts at row {next_row}, footer says {}",
+                    batch.first_row
+                );
                 findings.object("T28", place.clone(), text, self.name);
             }
             next_row = next_row.saturating_add(batch.seal.count);
@@ -231,7 +218,8 @@ impl Verdict<'_> {
     /// More rows than sealed: the first row that repeats or goes back, else the whole batch.
     fn inserted(&mut self) {
         let rows = &self.batch.rows;
-        let repeats = rows.windows(2).position(|pair| matches!(pair, [a, b] if b.1 <= a.1 || b.0 != a.0.saturating_add(1)));
+        let repeats =
+            rows.windows(2).position(|pair| matches!(pair, [a, b] if b.1 <= a.1 || b.0 != a.0.saturating_add(1)));
         let extra = self.batch.found - self.batch.seal.count;
         let what = format!("event inserted, {extra} more than sealed");
         match repeats.and_then(|row| i64::try_from(row + 1).ok()) {

@@ -119,14 +119,25 @@ impl Chains {
             findings.add("T09", place.clone(), text);
         }
         if seal.origin != origin {
-            findings.add("T12", place.clone(), format!("wrong origin: seal is of `{}` (log entry {index})", seal.origin));
+            findings.add(
+                "T12",
+                place.clone(),
+                format!("wrong origin: seal is of `{}` (log entry {index})", seal.origin),
+            );
         }
         check_anchor(index, seal, roots, &place, findings);
         let stream = self.streams.entry(StreamKey(seal.stream_id.0)).or_insert_with(|| Stream {
             topic: seal.topic.clone(),
             partition: seal.partition,
             seals: Vec::new(),
-            head: Head { hash: Hash::ZERO, next_seal: 0, next_seq: 0, last_offset: -1, closed_at: i64::MIN, anchor_size: 0 },
+            head: Head {
+                hash: Hash::ZERO,
+                next_seal: 0,
+                next_seq: 0,
+                last_offset: -1,
+                closed_at: i64::MIN,
+                anchor_size: 0,
+            },
         });
         check_link(stream, seal, &place, findings);
         self.newest_closed_at = self.newest_closed_at.max(Some(seal.closed_at));

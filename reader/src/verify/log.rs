@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use schemas::layout::LOG_PREFIX;
 use schemas::v1::SealBody;
 use schemas::{DecodeError, Record as _};
-use tlog::{Bundle, CHECKPOINT_PATH, Checkpoint, CheckpointError, FsckError, Frontier, Hash, NoteError, leaf_hash};
+use tlog::{Bundle, CHECKPOINT_PATH, Checkpoint, CheckpointError, Frontier, FsckError, Hash, NoteError, leaf_hash};
 
 use super::Options;
 use super::chain::Chains;
@@ -15,7 +15,7 @@ use crate::{Archive, ReadError};
 /// Most entries of a log this version verifies: 32 bytes for the leaf, 32 for the root and about 200 for the seal each.
 pub const ENTRIES_MAX: u64 = 1 << 27;
 /// Tag byte of a seal.
-pub const TAG_SEAL: u8 = 0x01;
+const TAG_SEAL: u8 = 0x01;
 /// Newest stored checkpoints compared with the tree; older ones are only counted.
 pub const CHECKPOINTS_MAX: usize = 1000;
 
@@ -78,7 +78,13 @@ pub(crate) fn read(
 
 /// Opens a checkpoint note; a fault is a finding, and the text is used all the same if it can be read at all, so that
 /// everything that is wrong gets reported.
-fn open_note(bytes: &[u8], origin: &str, options: &Options, place: &str, findings: &mut Findings) -> Option<Checkpoint> {
+fn open_note(
+    bytes: &[u8],
+    origin: &str,
+    options: &Options,
+    place: &str,
+    findings: &mut Findings,
+) -> Option<Checkpoint> {
     match Checkpoint::open(bytes, origin, &options.keys) {
         Ok(opened) => Some(opened.checkpoint),
         Err(error) => {

@@ -9,6 +9,7 @@
 
 mod batch;
 mod chain;
+mod layout;
 mod log;
 mod report;
 mod rows;
@@ -83,11 +84,7 @@ pub enum Progress {
 ///
 /// # Errors
 /// [`ReadError`] if the archive could not be read; whatever is wrong with what was read is a [`Finding`].
-pub fn verify(
-    archive: &Archive,
-    options: &Options,
-    progress: &(dyn Fn(Progress) + Sync),
-) -> Result<Report, ReadError> {
+pub fn verify(archive: &Archive, options: &Options, progress: &(dyn Fn(Progress) + Sync)) -> Result<Report, ReadError> {
     let mut findings = Findings::default();
     let mut step = |done, total| progress(Progress::Log { done, total });
     let log = log::read(archive, options, &mut step, &mut findings)?;
@@ -202,12 +199,7 @@ fn check_objects(
 }
 
 /// Checks one object. A decoder that panics on forged bytes must not end the check: it is a finding like any other.
-fn check_one(
-    archive: &Archive,
-    name: &str,
-    log: &Log,
-    options: &Options,
-) -> Result<(rows::Checked, u64), ReadError> {
+fn check_one(archive: &Archive, name: &str, log: &Log, options: &Options) -> Result<(rows::Checked, u64), ReadError> {
     let broken = |text: &str| {
         let mut checked = rows::Checked::default();
         checked.findings.object("T28", name, text, name);
@@ -238,7 +230,8 @@ fn missing(
     for (key, stream) in &log.chains.streams {
         let absent = |seal: &&chain::Seal| !seen.contains_key(&(*key, seal.seal_seq));
         // the newest seals, as long as nothing of them is lost yet: heartbeats hold no row
-        let may_wait = |seal: &&chain::Seal| absent(seal) && (seal.count == 0 || due.is_some_and(|due| seal.closed_at >= due));
+        let may_wait =
+            |seal: &&chain::Seal| absent(seal) && (seal.count == 0 || due.is_some_and(|due| seal.closed_at >= due));
         let late = stream.seals.iter().rev().take_while(may_wait).count();
         let settled = stream.seals.len() - late;
         let data = stream.seals.iter().skip(settled).filter(|seal| seal.count > 0).count();

@@ -201,9 +201,6 @@ mod tests {
 
     #[test]
     fn numbers_are_grouped() {
-        assert_eq!(
-            [0, 999, 1000, -1_234_567].map(grouped),
-            ["0", "999", "1,000", "-1,234,567"].map(str::to_owned)
-        );
+        assert_eq!([0, 999, 1000, -1_234_567].map(grouped), ["0", "999", "1,000", "-1,234,567"].map(str::to_owned));
     }
 }

@@ -23,6 +23,7 @@ use tlog::{Hash, VerifierKey, leaf_hash, root_of, seal_signed_bytes};
 
 use super::batch::{Batch, Deal};
 use super::chain::{Seal, Stream, StreamKey};
+use super::layout;
 use super::log::Log;
 use super::report::{Findings, grouped};
 use crate::fetch::ObjectRows;
@@ -64,9 +65,9 @@ impl Check<'_> {
             Ok(object) => object,
             Err(error) => return self.find("T28", name, format!("object cannot be read: {}", chain_text(&error))),
         };
-        for stray in object.stray_bytes() {
-            let text = format!("object bytes {}-{} belong to no page, index or footer", stray.start, stray.end - 1);
-            self.find("T28", name, text);
+        match layout::stray_bytes(&object) {
+            Ok(stray) => stray.iter().for_each(|stray| self.find("T28", name, stray.to_string())),
+            Err(error) => self.find("T28", name, format!("object cannot be read: {}", chain_text(&error))),
         }
         let footer = object.footer();
         let id = leaf::stream_id(&footer.cluster_id, &footer.topic, &footer.topic_id, footer.partition);
@@ -134,8 +135,7 @@ impl Check<'_> {
             self.find("T29", place, text);
         }
         let id = u32::from_be_bytes(envelope.key_id.0);
-        let mut known =
-            self.keys.iter().filter(|key| key.kind() == KeyKind::Ed25519 && key.id() == id).peekable();
+        let mut known = self.keys.iter().filter(|key| key.kind() == KeyKind::Ed25519 && key.id() == id).peekable();
         if known.peek().is_none() {
             self.find("T12", place, format!("no trusted log signature: envelope is signed by unknown key {id:08x}"));
         } else if !known.any(|key| key.verify_message(&seal_signed_bytes(&entry), &envelope.signature.0)) {
@@ -161,7 +161,7 @@ impl Check<'_> {
                 Ok(batch) => batch,
                 Err(error) => return self.unreadable(group, &chain_text(&error)),
             };
-            let rows = match Rows::new(object.table(), &batch) {
+            let mut rows = match Rows::new(object.table(), &batch) {
                 Ok(rows) => rows,
                 Err(error) => {
                     let text = format!("schema does not match seal: {}", chain_text(&error));
@@ -170,7 +170,6 @@ impl Check<'_> {
             };
             for row in 0..batch.num_rows() {
                 self.out.rows += 1;
-                let meta = rows.meta(row);
                 input.clear();
                 let leaf = match rows.leaf_input(row, id, &mut input) {
                     Ok(()) => leaf_hash(&input),
@@ -182,6 +181,8 @@ impl Check<'_> {
                         Hash::ZERO
                     }
                 };
+                // a cell that cannot be read has made the leaf fail already
+                let meta = rows.meta(row).unwrap_or_default();
                 deal.take(meta.seq, meta.offset, leaf, &mut self.out.findings);
             }
         }
