@@ -116,9 +116,7 @@ impl Collector {
         };
         self.scratch.clear();
         leaf.write(&mut self.scratch);
-        self.tree
-            .push(leaf_hash(&self.scratch))
-            .map_err(|error| ColumnsError::Build(error.to_string()))?;
+        self.tree.push(leaf_hash(&self.scratch)).map_err(|error| ColumnsError::Build(error.to_string()))?;
         self.leaf_bytes = self.leaf_bytes.saturating_add(u64::try_from(self.scratch.len()).unwrap_or(u64::MAX));
         self.slice_bytes = self.slice_bytes.saturating_add(self.scratch.len());
         if self.first_offset < 0 {

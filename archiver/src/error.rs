@@ -28,7 +28,9 @@ pub enum ArchiveError {
         reason: &'static str,
     },
     /// A seal does not follow the one before.
-    #[error("stream {topic}/{partition}: seal {found} does not follow the archive, which ends before seal {expected}: {reason}")]
+    #[error(
+        "stream {topic}/{partition}: seal {found} does not follow the archive, which ends before seal {expected}: {reason}"
+    )]
     Chain {
         /// Topic.
         topic: String,
@@ -42,7 +44,9 @@ pub enum ArchiveError {
         reason: &'static str,
     },
     /// The bus no longer has records that were sealed.
-    #[error("stream {topic}/{partition}: records from offset {first_offset} were removed before they were archived; the topic begins at {earliest}")]
+    #[error(
+        "stream {topic}/{partition}: records from offset {first_offset} were removed before they were archived; the topic begins at {earliest}"
+    )]
     Removed {
         /// Topic.
         topic: String,

@@ -139,8 +139,7 @@ pub fn verify(bytes: &Bytes) -> Result<Footer, ReadbackError> {
     let metadata = builder.metadata().clone();
     let footer = footer_of(&metadata)?;
     check_groups(&footer, &metadata)?;
-    let mut cursor =
-        Cursor { reader: builder.build()?, footer: footer.clone(), rows: None, next: 0, leaf: Vec::new() };
+    let mut cursor = Cursor { reader: builder.build()?, footer: footer.clone(), rows: None, next: 0, leaf: Vec::new() };
     let mut before: Option<Seal> = None;
     for batch in &footer.batches {
         let differs = |reason| ReadbackError::Differs { seal_seq: batch.seal_seq, reason };

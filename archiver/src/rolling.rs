@@ -213,8 +213,7 @@ impl OpenFile {
         for (key, value) in self.footer.to_key_values() {
             self.writer.append_key_value_metadata(KeyValue::new(key, value));
         }
-        let bytes =
-            self.writer.into_inner().map_err(|source| ArchiveError::Parquet { name: name.clone(), source })?;
+        let bytes = self.writer.into_inner().map_err(|source| ArchiveError::Parquet { name: name.clone(), source })?;
         Ok(Finished { name, bytes: bytes.into(), footer: self.footer })
     }
 }

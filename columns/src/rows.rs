@@ -154,7 +154,11 @@ impl Rows {
     pub fn frame(&self, row: usize, frame: &mut v1::Frame) -> Result<bool, ColumnsError> {
         let has = self.flags(row)? & (FLAG_VALUE | FLAG_OPAQUE) == FLAG_VALUE;
         let Typed::Frames(typed) = &self.typed else { return Err(ColumnsError::Row(row)) };
-        if has { typed.0.get(row, frame)? } else { typed.0.none(row)? }
+        if has {
+            typed.0.get(row, frame)?
+        } else {
+            typed.0.none(row)?
+        }
         Ok(has)
     }
 
@@ -165,7 +169,11 @@ impl Rows {
     pub fn event(&self, row: usize, event: &mut v1::Event) -> Result<bool, ColumnsError> {
         let has = self.flags(row)? & (FLAG_VALUE | FLAG_OPAQUE) == FLAG_VALUE;
         let Typed::Events(typed) = &self.typed else { return Err(ColumnsError::Row(row)) };
-        if has { typed.0.get(row, event)? } else { typed.0.none(row)? }
+        if has {
+            typed.0.get(row, event)?
+        } else {
+            typed.0.none(row)?
+        }
         Ok(has)
     }
 
