@@ -12,8 +12,43 @@ mod secret;
 mod statement;
 mod token;
 
-pub use operand::{NESTING_MAX, Operand, OperandKind, operands, parameter_names};
-pub use relation::{RELATION_BYTES_MAX, RELATIONS_MAX, relations};
-pub use secret::{SecretClass, is_secret_statement, secret_class};
-pub use statement::{command_kind, statements};
-pub use token::{Lexer, Options, StringKind, Token, TokenKind, identifier_text, tokens, tokens_with};
+pub use operand::{NESTING_MAX, Operand, OperandKind, operands, operands_of, parameter_names, parameter_names_of};
+pub use relation::{RELATION_BYTES_MAX, RELATIONS_MAX, relations, relations_of};
+pub use secret::{SecretClass, is_secret_statement, secret_class, secret_class_of};
+pub use statement::{command_kind, command_kind_of, statements, statements_of};
+pub use token::{Lexer, Options, StringKind, Token, TokenKind, identifier_text, lex, tokens, tokens_with, within};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// Reading tokens once says the same as reading the text each time.
+        #[test]
+        fn forms_over_tokens_agree(
+            words in proptest::collection::vec(
+                prop::sample::select(vec![
+                    "SELECT", "WITH", "CREATE", "BEGIN ATOMIC", "END", "CASE", "FROM", "t", "\"T\"", "(", ")", ",",
+                    ";", "'x'", "E'\\'", "$1", "$a$", "=", "-- c\n", "/* */", "SET", "a.b", "PASSWORD", "crypt",
+                    "INSERT INTO", "VALUES", "\n'y'", "\0", "\u{b}",
+                ]),
+                0..40,
+            ),
+        ) {
+            let text = words.join(" ");
+            let (sql, mut buffer) = (text.as_bytes(), Vec::new());
+            lex(sql, Options::default(), &mut buffer);
+            prop_assert_eq!(operands_of(&buffer, sql), operands(sql));
+            let spans: Vec<_> = statements(sql).collect();
+            prop_assert_eq!(&statements_of(&buffer, sql).collect::<Vec<_>>(), &spans);
+            for span in spans {
+                let (one, part) = (&sql[span.clone()], within(&buffer, &span));
+                prop_assert_eq!(command_kind_of(part, sql), command_kind(one));
+                prop_assert_eq!(secret_class_of(part, sql), secret_class(one));
+                prop_assert_eq!(relations_of(part, sql), relations(one));
+                prop_assert_eq!(parameter_names_of(part, sql), parameter_names(one));
+            }
+        }
+    }
+}

@@ -4,6 +4,7 @@
 
 use crate::token::{Token, TokenKind, identifier_text, tokens};
 use std::ops::Range;
+use std::rc::Rc;
 
 /// Parentheses followed; deeper ones are counted, and what is inside gets no name.
 pub const NESTING_MAX: usize = 1024;
@@ -56,7 +57,7 @@ struct Level {
     /// Name inherited from outside.
     base: Span,
     /// Names by position.
-    columns: Vec<Range<usize>>,
+    columns: Rc<Vec<Range<usize>>>,
     /// Position in a comma list.
     index: usize,
     /// Function whose arguments these are.
@@ -123,7 +124,10 @@ const NEUTRAL: &[&str] =
     &["NOT", "ANY", "ALL", "SOME", "ROW", "NULL", "TRUE", "FALSE", "BY", "DISTINCT", "ARRAY", "ESCAPE", "SYMMETRIC"];
 
 fn one_of(token: &Token, sql: &[u8], words: &[&str]) -> bool {
-    words.iter().any(|word| token.is_word(sql, word))
+    // No word of the lists is longer than nine bytes or shorter than two.
+    token.kind == TokenKind::Word
+        && matches!(token.end - token.start, 2..=9)
+        && words.iter().any(|word| token.is_word(sql, word))
 }
 
 struct Reader<'a> {
@@ -137,13 +141,23 @@ struct Reader<'a> {
     /// A `::` was read; the type name after it is no subject.
     cast: bool,
     /// Columns of the `INSERT` being read.
-    insert_columns: Vec<Range<usize>>,
+    insert_columns: Rc<Vec<Range<usize>>>,
     alias: bool,
 }
 
 /// Every literal and parameter of `sql` with the name it is for, in order. Linear time.
 #[must_use]
 pub fn operands(sql: &[u8]) -> Vec<Operand> {
+    read(sql, tokens(sql))
+}
+
+/// The same of tokens already read: those of `sql`, in order.
+#[must_use]
+pub fn operands_of(tokens: &[Token], sql: &[u8]) -> Vec<Operand> {
+    read(sql, tokens.iter().copied())
+}
+
+fn read(sql: &[u8], all: impl Iterator<Item = Token>) -> Vec<Operand> {
     let mut reader = Reader {
         sql,
         levels: vec![Level::default()],
@@ -152,10 +166,10 @@ pub fn operands(sql: &[u8]) -> Vec<Operand> {
         previous: None,
         closed: Vec::new(),
         cast: false,
-        insert_columns: Vec::new(),
+        insert_columns: Rc::default(),
         alias: false,
     };
-    for token in tokens(sql).filter(|token| !token.kind.is_trivia()) {
+    for token in all.filter(|token| !token.kind.is_trivia()) {
         reader.read(token);
         reader.previous = Some(token);
     }
@@ -165,8 +179,18 @@ pub fn operands(sql: &[u8]) -> Vec<Operand> {
 /// Number and name of every named parameter, ascending; the first name found for a number counts.
 #[must_use]
 pub fn parameter_names(statement: &[u8]) -> Vec<(u16, String)> {
+    numbered(statement, &operands(statement))
+}
+
+/// The same of tokens already read: those of one statement in `statement`.
+#[must_use]
+pub fn parameter_names_of(tokens: &[Token], statement: &[u8]) -> Vec<(u16, String)> {
+    numbered(statement, &operands_of(tokens, statement))
+}
+
+fn numbered(statement: &[u8], operands: &[Operand]) -> Vec<(u16, String)> {
     let mut names = std::collections::BTreeMap::new();
-    for operand in operands(statement) {
+    for operand in operands {
         if let OperandKind::Parameter(number @ 1..) = operand.kind {
             let name = operand.name_text(statement);
             if !name.is_empty() {
@@ -251,7 +275,7 @@ impl Reader<'_> {
             return;
         }
         if token.is_word(sql, "INTO") && self.after("INSERT") {
-            self.insert_columns.clear();
+            self.insert_columns = Rc::default();
             if let Some(level) = self.levels.last_mut() {
                 level.end_expression();
                 level.insert = true;
@@ -268,9 +292,9 @@ impl Reader<'_> {
         } else if one_of(&token, sql, ENDS) {
             level.end_expression();
             if level.insert && token.is_word(sql, "SELECT") {
-                (level.columns, level.index, level.insert) = (insert_columns.clone(), 0, false);
+                (level.columns, level.index, level.insert) = (Rc::clone(insert_columns), 0, false);
             } else if token.is_word(sql, "FROM") || token.is_word(sql, "ON") || token.is_word(sql, "RETURNING") {
-                level.columns.clear();
+                level.columns = Rc::default();
             }
         } else if !one_of(&token, sql, NEUTRAL) && !one_of(&token, sql, OPERATORS) {
             self.identifier(token);
@@ -307,7 +331,7 @@ impl Reader<'_> {
                 level.index += 1;
             }
             b";" => {
-                self.insert_columns.clear();
+                self.insert_columns = Rc::default();
                 if let Some(level) = self.levels.last_mut() {
                     *level = Level::default();
                 }
@@ -334,9 +358,9 @@ impl Reader<'_> {
         let Some(outer) = self.levels.last() else { return };
         let mut level = Level { base: outer.name(), function: outer.function.clone(), ..Level::default() };
         if outer.insert && values && !self.insert_columns.is_empty() {
-            level.columns = self.insert_columns.clone();
+            level.columns = Rc::clone(&self.insert_columns);
         } else if operator && self.closed.len() > 1 {
-            level.columns = std::mem::take(&mut self.closed);
+            level.columns = Rc::new(std::mem::take(&mut self.closed));
         }
         if let Some(name) = called {
             level.function = Some(name.span());
@@ -358,7 +382,7 @@ impl Reader<'_> {
         }
         let Some(outer) = self.levels.last_mut() else { return };
         if outer.insert && self.insert_columns.is_empty() && inner.columns.is_empty() {
-            self.insert_columns.clone_from(&inner.list);
+            self.insert_columns = Rc::new(inner.list.clone());
         }
         if outer.pending.is_none() {
             // `lower(email) = $1`: the last identifier inside is the subject.

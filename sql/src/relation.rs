@@ -31,7 +31,17 @@ fn is_name(token: &Token) -> bool {
 /// [`RELATIONS_MAX`].
 #[must_use]
 pub fn relations(statement: &[u8]) -> Vec<String> {
-    let significant: Vec<Token> = tokens(statement).filter(|token| !token.kind.is_trivia()).collect();
+    named(statement, tokens(statement))
+}
+
+/// The same of tokens already read: those of one statement in `statement`.
+#[must_use]
+pub fn relations_of(tokens: &[Token], statement: &[u8]) -> Vec<String> {
+    named(statement, tokens.iter().copied())
+}
+
+fn named(statement: &[u8], all: impl Iterator<Item = Token>) -> Vec<String> {
+    let significant: Vec<Token> = all.filter(|token| !token.kind.is_trivia()).collect();
     let common = common_names(statement, &significant);
     let mut names: Vec<String> = Vec::new();
     let mut functions: Vec<bool> = Vec::new();

@@ -1,6 +1,6 @@
 //! Statements that carry secrets in their own grammar, where every string constant must be hidden.
 
-use crate::statement::command_kind;
+use crate::statement::command_kind_of;
 use crate::token::{Token, TokenKind, tokens};
 
 /// Why a statement counts as secret-bearing.
@@ -46,8 +46,14 @@ const FUNCTIONS: &[&str] = &[
 /// The class of a secret-bearing statement; `None` for every other one.
 #[must_use]
 pub fn secret_class(statement: &[u8]) -> Option<SecretClass> {
-    let kind = command_kind(statement);
-    let has = |word: &str| tokens(statement).any(|token| token.is_word(statement, word));
+    secret_class_of(&tokens(statement).collect::<Vec<_>>(), statement)
+}
+
+/// The same of tokens already read: those of one statement in `statement`.
+#[must_use]
+pub fn secret_class_of(tokens: &[Token], statement: &[u8]) -> Option<SecretClass> {
+    let kind = command_kind_of(tokens, statement);
+    let has = |word: &str| tokens.iter().any(|token| token.is_word(statement, word));
     match kind {
         "CREATE ROLE" | "ALTER ROLE" if has("PASSWORD") => return Some(SecretClass::RolePassword),
         "CREATE SERVER"
@@ -66,10 +72,10 @@ pub fn secret_class(statement: &[u8]) -> Option<SecretClass> {
         "COMMENT" | "SECURITY LABEL" => return Some(SecretClass::Label),
         _ => {}
     }
-    if matches!(kind, "SET" | "ALTER ROLE" | "ALTER DATABASE") && sets_custom(statement) {
+    if matches!(kind, "SET" | "ALTER ROLE" | "ALTER DATABASE") && sets_custom(tokens, statement) {
         return Some(SecretClass::Setting);
     }
-    calls_secret(statement)
+    calls_secret(tokens, statement)
 }
 
 /// True when [`secret_class`] finds one.
@@ -79,8 +85,8 @@ pub fn is_secret_statement(statement: &[u8]) -> bool {
 }
 
 /// `SET [SESSION | LOCAL] x.y ..`: a custom setting has a dotted name.
-fn sets_custom(statement: &[u8]) -> bool {
-    let significant = tokens(statement).filter(|token| !token.kind.is_trivia());
+fn sets_custom(tokens: &[Token], statement: &[u8]) -> bool {
+    let significant = tokens.iter().filter(|token| !token.kind.is_trivia());
     let mut after = significant
         .skip_while(|token| !token.is_word(statement, "SET"))
         .skip(1)
@@ -90,10 +96,11 @@ fn sets_custom(statement: &[u8]) -> bool {
         && after.next().is_some_and(|token| token.is_symbol(statement, "."))
 }
 
-fn calls_secret(statement: &[u8]) -> Option<SecretClass> {
-    let mut previous: Option<Token> = None;
-    for token in tokens(statement).filter(|token| !token.kind.is_trivia()) {
-        if let Some(name) = previous.filter(|_| token.is_symbol(statement, "(")) {
+fn calls_secret(tokens: &[Token], statement: &[u8]) -> Option<SecretClass> {
+    let mut previous: Option<&Token> = None;
+    for token in tokens.iter().filter(|token| !token.kind.is_trivia()) {
+        let opens = token.kind == TokenKind::Punctuation && statement.get(token.start) == Some(&b'(');
+        if let Some(name) = previous.filter(|_| opens) {
             let name = match name.kind {
                 TokenKind::Word => name.text(statement),
                 TokenKind::Quoted => {

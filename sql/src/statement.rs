@@ -2,24 +2,29 @@
 
 use std::ops::Range;
 
-use crate::token::{Lexer, Token, TokenKind, tokens};
+use crate::token::{Token, TokenKind, tokens};
 
 /// Spans of the statements in `sql`, split at top-level semicolons, white space trimmed, comments kept.
 ///
 /// A piece with nothing but white space and comments is no statement. A semicolon inside parentheses or
 /// inside the `BEGIN ATOMIC .. END` body of a `CREATE` statement does not split.
 pub fn statements(sql: &[u8]) -> impl Iterator<Item = Range<usize>> + '_ {
-    Statements { sql, lexer: tokens(sql), from: 0, done: false }
+    Statements { sql, tokens: tokens(sql), from: 0, done: false }
 }
 
-struct Statements<'a> {
+/// The same of tokens already read: those of `sql`, in order.
+pub fn statements_of<'a>(tokens: &'a [Token], sql: &'a [u8]) -> impl Iterator<Item = Range<usize>> + 'a {
+    Statements { sql, tokens: tokens.iter().copied(), from: 0, done: false }
+}
+
+struct Statements<'a, I> {
     sql: &'a [u8],
-    lexer: Lexer<'a>,
+    tokens: I,
     from: usize,
     done: bool,
 }
 
-impl Statements<'_> {
+impl<I> Statements<'_, I> {
     fn trimmed(&self, end: usize) -> Range<usize> {
         let text = self.sql.get(self.from..end).unwrap_or_default();
         let start = text.len() - text.trim_ascii_start().len();
@@ -28,7 +33,7 @@ impl Statements<'_> {
     }
 }
 
-impl Iterator for Statements<'_> {
+impl<I: Iterator<Item = Token>> Iterator for Statements<'_, I> {
     type Item = Range<usize>;
 
     fn next(&mut self) -> Option<Range<usize>> {
@@ -36,31 +41,35 @@ impl Iterator for Statements<'_> {
             let (mut parens, mut blocks, mut create, mut begin, mut seen) = (0usize, 0usize, false, false, false);
             let mut end = self.sql.len();
             self.done = true;
-            for token in self.lexer.by_ref() {
-                if token.kind.is_trivia() || token.text(self.sql) == b"\0" {
+            for token in self.tokens.by_ref() {
+                let punctuation = token.kind == TokenKind::Punctuation;
+                let first = self.sql.get(token.start).copied().unwrap_or_default();
+                if token.kind.is_trivia() || token.kind == TokenKind::Other && first == 0 {
                     continue;
                 }
-                if parens == 0 && blocks == 0 && token.is_symbol(self.sql, ";") {
+                if parens == 0 && blocks == 0 && punctuation && first == b';' {
                     (end, self.done) = (token.start, false);
                     break;
                 }
                 if !seen {
                     (create, seen) = (token.is_word(self.sql, "CREATE"), true);
                 }
-                match token.text(self.sql) {
-                    b"(" => parens += 1,
-                    b")" => parens = parens.saturating_sub(1),
-                    word if create && token.kind == TokenKind::Word => {
-                        let opens = begin && word.eq_ignore_ascii_case(b"ATOMIC");
-                        if opens || blocks > 0 && word.eq_ignore_ascii_case(b"CASE") {
-                            blocks += 1;
-                        } else if blocks > 0 && word.eq_ignore_ascii_case(b"END") {
-                            blocks -= 1;
-                        }
+                if punctuation {
+                    match first {
+                        b'(' => parens += 1,
+                        b')' => parens = parens.saturating_sub(1),
+                        _ => {}
                     }
-                    _ => {}
+                    begin = false;
+                } else if create {
+                    let is = |word: &str| token.is_word(self.sql, word);
+                    if begin && is("ATOMIC") || blocks > 0 && is("CASE") {
+                        blocks += 1;
+                    } else if blocks > 0 && is("END") {
+                        blocks -= 1;
+                    }
+                    begin = is("BEGIN");
                 }
-                begin = token.is_word(self.sql, "BEGIN");
             }
             let span = self.trimmed(end);
             self.from = if self.done { self.sql.len() } else { end + 1 };
@@ -209,18 +218,31 @@ const HEAD_WORDS: usize = 12;
 /// is never text of the input, so it is safe in a record's head.
 #[must_use]
 pub fn command_kind(statement: &[u8]) -> &'static str {
-    let mut head = tokens(statement).filter(|token| !token.kind.is_trivia() && !token.is_symbol(statement, "("));
+    kind(statement, tokens(statement))
+}
+
+/// The same of tokens already read: those of one statement in `sql`.
+#[must_use]
+pub fn command_kind_of(tokens: &[Token], sql: &[u8]) -> &'static str {
+    kind(sql, tokens.iter().copied())
+}
+
+fn kind(sql: &[u8], all: impl Iterator<Item = Token> + Clone) -> &'static str {
+    let mut head = all.clone().filter(|token| !token.kind.is_trivia() && !token.is_symbol(sql, "("));
     let Some(first) = head.next() else { return "" };
-    let verb = ["CREATE", "ALTER", "DROP"].iter().position(|verb| first.is_word(statement, verb));
-    let rest: Vec<Token> = head.take(HEAD_WORDS).collect();
-    if let Some(verb) = verb {
-        return object_kind(statement, &rest, verb);
+    let verb = ["CREATE", "ALTER", "DROP"].iter().position(|verb| first.is_word(sql, verb));
+    if verb.is_none() && first.is_word(sql, "WITH") {
+        return main_verb(sql, all);
     }
-    if first.is_word(statement, "WITH") {
-        return main_verb(statement);
+    let (mut words, mut len) = ([first; HEAD_WORDS + 1], 1);
+    for (slot, token) in words.iter_mut().skip(1).zip(head) {
+        (*slot, len) = (token, len + 1);
     }
-    let words: Vec<Token> = std::iter::once(first).chain(rest).collect();
-    VERBS.iter().find(|(name, _)| begins_with(statement, &words, name)).map_or("", |(_, tag)| tag)
+    let words = words.get(..len).unwrap_or_default();
+    match verb {
+        Some(verb) => object_kind(sql, words.get(1..).unwrap_or_default(), verb),
+        None => VERBS.iter().find(|(name, _)| begins_with(sql, words, name)).map_or("", |(_, tag)| tag),
+    }
 }
 
 fn begins_with(statement: &[u8], words: &[Token], name: &str) -> bool {
@@ -240,9 +262,9 @@ fn object_kind(statement: &[u8], rest: &[Token], verb: usize) -> &'static str {
     found.and_then(|(_, tags)| tags.get(verb)).copied().unwrap_or("")
 }
 
-fn main_verb(statement: &[u8]) -> &'static str {
+fn main_verb(statement: &[u8], all: impl Iterator<Item = Token>) -> &'static str {
     let mut depth = 0usize;
-    for token in tokens(statement) {
+    for token in all {
         match token.text(statement) {
             b"(" => depth += 1,
             b")" => depth = depth.saturating_sub(1),

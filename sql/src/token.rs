@@ -133,6 +133,21 @@ pub fn tokens_with(sql: &[u8], options: Options) -> Lexer<'_> {
     Lexer { sql, at: 0, options, continued: None, newline: false }
 }
 
+/// Tokens of `sql` into `buffer`, whose content is dropped and whose memory is kept: the form for a caller that
+/// reads many texts, each of them in several ways. Linear time; at most one token per byte.
+pub fn lex(sql: &[u8], options: Options, buffer: &mut Vec<Token>) {
+    buffer.clear();
+    buffer.extend(tokens_with(sql, options));
+}
+
+/// The tokens that lie in `span`, of tokens in ascending order such as [`lex`] gives.
+#[must_use]
+pub fn within<'t>(tokens: &'t [Token], span: &Range<usize>) -> &'t [Token] {
+    let from = tokens.partition_point(|token| token.end <= span.start);
+    let rest = tokens.get(from..).unwrap_or_default();
+    rest.get(..rest.partition_point(|token| token.start < span.end)).unwrap_or_default()
+}
+
 /// An identifier's text: a word in lower case, a quoted one without quotes, `""` read as `"`.
 /// Bytes that are not UTF-8 become U+FFFD.
 #[must_use]
@@ -155,38 +170,56 @@ pub struct Lexer<'a> {
     newline: bool,
 }
 
+/// Longest operator read as one token, bytes; the server cuts names at 63. Keeps the lexer linear, because what
+/// is read of a run beyond the token is read again.
+const OPERATOR_MAX: usize = 64;
+
+const SPACE: u8 = 1;
+const LETTER: u8 = 2;
+const DIGIT: u8 = 4;
+const DOLLAR: u8 = 8;
+const OPERATOR: u8 = 16;
+
+/// What each byte may be part of: one load per byte in place of a chain of comparisons.
+const CLASSES: [u8; 256] = {
+    let mut table = [0; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        #[allow(clippy::cast_possible_truncation, clippy::indexing_slicing)] // below 256; evaluated at compile time
+        {
+            table[byte] = match byte as u8 {
+                b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c => SPACE,
+                b'a'..=b'z' | b'A'..=b'Z' | b'_' | 0x80..=0xff => LETTER,
+                b'0'..=b'9' => DIGIT,
+                b'$' => DOLLAR,
+                b'+' | b'-' | b'*' | b'/' | b'<' | b'>' | b'=' | b'~' | b'!' | b'@' | b'#' | b'%' | b'^' | b'&'
+                | b'|' | b'`' | b'?' => OPERATOR,
+                _ => 0,
+            };
+        }
+        byte += 1;
+    }
+    table
+};
+
+fn class(byte: u8) -> u8 {
+    CLASSES.get(usize::from(byte)).copied().unwrap_or(0)
+}
+
 fn is_space(byte: u8) -> bool {
-    matches!(byte, b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c)
+    class(byte) == SPACE
 }
 
 fn starts_identifier(byte: u8) -> bool {
-    byte.is_ascii_alphabetic() || byte == b'_' || byte >= 0x80
+    class(byte) == LETTER
 }
 
 fn in_identifier(byte: u8) -> bool {
-    starts_identifier(byte) || byte.is_ascii_digit() || byte == b'$'
+    class(byte) & (LETTER | DIGIT | DOLLAR) != 0
 }
 
 fn is_operator(byte: u8) -> bool {
-    matches!(
-        byte,
-        b'+' | b'-'
-            | b'*'
-            | b'/'
-            | b'<'
-            | b'>'
-            | b'='
-            | b'~'
-            | b'!'
-            | b'@'
-            | b'#'
-            | b'%'
-            | b'^'
-            | b'&'
-            | b'|'
-            | b'`'
-            | b'?'
-    )
+    class(byte) == OPERATOR
 }
 
 impl Iterator for Lexer<'_> {
@@ -221,6 +254,7 @@ impl Lexer<'_> {
     fn remember(&mut self, kind: TokenKind, start: usize) {
         match kind {
             TokenKind::String { kind, .. } => (self.continued, self.newline) = (Some(kind), false),
+            TokenKind::Whitespace if self.continued.is_none() || self.newline => {}
             TokenKind::Whitespace => {
                 let text = self.sql.get(start..self.at).unwrap_or_default();
                 self.newline |= memchr::memchr2(b'\n', b'\r', text).is_some();
@@ -404,7 +438,8 @@ impl Lexer<'_> {
     /// one of `~ ! @ # % ^ & | ` ?` (chapter 4.1.3).
     fn operator(&mut self) -> TokenKind {
         let rest = self.rest();
-        let mut end = rest.iter().position(|&byte| !is_operator(byte)).unwrap_or(rest.len());
+        let limited = rest.get(..OPERATOR_MAX.min(rest.len())).unwrap_or_default();
+        let mut end = limited.iter().position(|&byte| !is_operator(byte)).unwrap_or(limited.len());
         let comment = rest.windows(2).take(end).position(|pair| pair == b"--" || pair == b"/*");
         end = comment.unwrap_or(end).max(1);
         let run = rest.get(..end).unwrap_or_default();
@@ -464,6 +499,25 @@ mod tests {
         assert_eq!(texts("j->>'k'::text"), ["j", "->>", "'k'", "::", "text"]);
         assert_eq!(texts("$1+$23"), ["$1", "+", "$23"]);
         assert_eq!(texts("1..2"), ["1", ".", ".2"]);
+    }
+
+    #[test]
+    fn a_long_run_of_signs_is_read_in_linear_time() {
+        for pattern in ["+", "+-", "-+", "@+", "/", "<>-"] {
+            let run: String = pattern.chars().cycle().take(1 << 17).collect();
+            let start = std::time::Instant::now();
+            assert!(tokens(run.as_bytes()).count() > 0);
+            assert!(start.elapsed().as_secs() < 5, "{pattern}");
+        }
+    }
+
+    #[test]
+    fn tokens_of_a_span() {
+        let (sql, mut buffer) = (b"a ; b c".as_slice(), Vec::new());
+        lex(sql, Options::default(), &mut buffer);
+        let texts: Vec<&[u8]> = within(&buffer, &(4..7)).iter().map(|token| token.text(sql)).collect();
+        assert_eq!(texts, [b"b".as_slice(), b" ", b"c"]);
+        assert!(within(&buffer, &(9..12)).is_empty());
     }
 
     #[test]
