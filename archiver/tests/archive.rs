@@ -239,9 +239,13 @@ fn an_object_that_holds_something_else_stops_its_stream() {
     drain(&line, &good, 100);
     let mut found = objects(&good);
     let (name, bytes) = found.pop_first().unwrap();
-    // a byte of the first column's pages; the whole of another sound file; no Parquet at all
-    let mut flipped = bytes;
-    flipped[400] ^= 1;
+    // a byte of a column's pages; the whole of another sound file; no Parquet at all
+    let mut flipped = bytes.clone();
+    let parsed =
+        parquet::file::metadata::ParquetMetaDataReader::new().parse_and_finish(&bytes::Bytes::from(bytes)).unwrap();
+    let payload = columns::schema(layout::Table::Frames).index_of("payload").unwrap();
+    let (start, length) = parsed.row_group(0).column(payload).byte_range();
+    flipped[usize::try_from(start + length / 2).unwrap()] ^= 1;
     let cases = [flipped, found.pop_first().unwrap().1, b"PAR1".to_vec()];
     for (number, changed) in cases.into_iter().enumerate() {
         let bad = store(&folder.path().join(format!("bad{number}")));
