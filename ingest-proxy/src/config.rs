@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use stage::config::SecretSource;
 
+use crate::error::StartError;
 use crate::tap::Guarantee;
 
 /// The proxy.
@@ -32,6 +33,8 @@ pub struct ProxyConfig {
     pub sessions_per_principal_max: usize,
     /// Longest time from connection to a verified principal, milliseconds. Default 10 000.
     pub handshake_timeout_ms: u64,
+    /// Longest time a busy session goes on after the proxy was asked to drain, milliseconds. Default 10 000.
+    pub drain_ms: u64,
     /// Identity provider.
     pub identity: IdentityConfig,
     /// Local journal.
@@ -54,6 +57,7 @@ impl Default for ProxyConfig {
             sessions_max: 1000,
             sessions_per_principal_max: 100,
             handshake_timeout_ms: 10_000,
+            drain_ms: 10_000,
             identity: IdentityConfig::default(),
             journal: JournalConfig::default(),
             capture: CaptureConfig::default(),
@@ -161,6 +165,10 @@ pub struct TargetConfig {
     pub owner: String,
     /// Labels.
     pub labels: BTreeMap<String, String>,
+    /// Longest time to connect, and then to log in, milliseconds each. Default 10 000.
+    pub timeout_ms: u64,
+    /// Answer MD5, or send the password in clear without TLS, when the target asks for it. Default false.
+    pub allow_weak_password: bool,
     /// Groups that may use it; `*` is everyone. Default none.
     pub allowed_groups: Vec<String>,
     /// Capture of this target alone.
@@ -179,11 +187,18 @@ impl Default for TargetConfig {
             environment: String::new(),
             owner: String::new(),
             labels: BTreeMap::new(),
+            timeout_ms: 10_000,
+            allow_weak_password: false,
             allowed_groups: Vec::new(),
             capture: None,
         }
     }
 }
+
+/// Most sessions of a process that can be configured.
+const SESSIONS_MAX: usize = 100_000;
+/// Longest time that can be configured, milliseconds: an hour.
+const TIME_MS_MAX: u64 = 3_600_000;
 
 /// A client asked for a target that is not configured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -205,6 +220,40 @@ impl ProxyConfig {
         let default = self.default_target.as_ref().ok_or(UnknownTarget)?;
         let (name, target) = self.targets.get_key_value(default).ok_or(UnknownTarget)?;
         Ok((name, target, if database.is_empty() { target.database.as_str() } else { database }))
+    }
+
+    /// Checks what types alone cannot: bounds, and settings that need each other.
+    ///
+    /// # Errors
+    /// [`StartError::Setting`], naming the field.
+    pub fn check(&self) -> Result<(), StartError> {
+        let need = |field: &str, good: bool, reason: &str| {
+            if good { Ok(()) } else { Err(StartError::Setting { field: field.into(), reason: reason.into() }) }
+        };
+        let time = |ms: u64| (1..=TIME_MS_MAX).contains(&ms);
+        need("sessions_max", (1..=SESSIONS_MAX).contains(&self.sessions_max), "must be 1 to 100000")?;
+        need("sessions_per_principal_max", self.sessions_per_principal_max > 0, "must be at least 1")?;
+        need("handshake_timeout_ms", time(self.handshake_timeout_ms), "must be 1 to 3600000")?;
+        need("drain_ms", self.drain_ms <= TIME_MS_MAX, "must be at most 3600000")?;
+        need("identity.issuer", !self.identity.issuer.is_empty(), "must be set")?;
+        need("identity.skew_s", (0..=300).contains(&self.identity.skew_s), "must be 0 to 300")?;
+        need("identity.jwks_max_age_s", self.identity.jwks_max_age_s > 0, "must be at least 1")?;
+        let both = self.tls_certificate.is_some() == self.tls_key.is_some();
+        need("tls_key", both, "tls_certificate and tls_key belong together")?;
+        let usable = self.tls_certificate.is_some() || self.allow_cleartext_password;
+        need("tls_certificate", usable, "must be set, as tokens are taken over TLS only")?;
+        let default = self.default_target.as_ref().is_none_or(|name| self.targets.contains_key(name));
+        need("default_target", default, "names no target")?;
+        need("journal.segment_bytes", self.journal.segment_bytes >= 1 << 20, "must be at least 1048576")?;
+        for (name, target) in &self.targets {
+            let field = |field: &str| format!("targets.{name}.{field}");
+            need(&field("name"), !name.is_empty() && !name.contains('/'), "a target's name has no slash")?;
+            need(&field("timeout_ms"), time(target.timeout_ms), "must be 1 to 3600000")?;
+            let capture = self.capture(target);
+            need(&field("capture.wait_ms_max"), time(capture.wait_ms_max), "must be 1 to 3600000")?;
+            need(&field("capture.window_bytes"), capture.window_bytes > 0, "must be at least 1")?;
+        }
+        Ok(())
     }
 
     /// Capture of `target`.
@@ -231,6 +280,31 @@ mod tests {
         config.default_target = Some("crm".into());
         assert_eq!(named(&config, "hr"), Ok(("crm".into(), "hr".into())));
         assert_eq!(named(&config, ""), Ok(("crm".into(), "main".into())));
+    }
+
+    #[test]
+    fn settings_out_of_bounds_are_named() {
+        let good = ProxyConfig {
+            allow_cleartext_password: true,
+            identity: IdentityConfig { issuer: "https://id.test".into(), ..IdentityConfig::default() },
+            ..ProxyConfig::default()
+        };
+        assert!(good.check().is_ok());
+        type Change = fn(&mut ProxyConfig);
+        let cases: [(Change, &str); 6] = [
+            (|config| config.sessions_max = 0, "sessions_max"),
+            (|config| config.identity.issuer.clear(), "identity.issuer"),
+            (|config| config.tls_key = Some("k.pem".into()), "tls_key"),
+            (|config| config.allow_cleartext_password = false, "tls_certificate"),
+            (|config| config.default_target = Some("hr".into()), "default_target"),
+            (|config| drop(config.targets.insert("a/b".into(), TargetConfig::default())), "targets.a/b"),
+        ];
+        for (change, field) in cases {
+            let mut config = good.clone();
+            change(&mut config);
+            let error = config.check().unwrap_err().to_string();
+            assert!(error.contains(field), "{error}");
+        }
     }
 
     #[test]

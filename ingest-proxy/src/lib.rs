@@ -2,9 +2,17 @@
 
 pub mod config;
 pub mod encrypt;
+pub mod error;
 pub mod identity;
 pub mod journal;
+mod link;
+mod listener;
+pub mod metrics;
 pub mod policy;
 pub mod protocol;
 pub mod session;
+pub mod start;
 pub mod tap;
+pub mod target;
+
+pub use start::{ProxyRunning, start};

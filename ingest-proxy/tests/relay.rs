@@ -8,7 +8,7 @@ use ingest_proxy::encrypt::{MaskerKey, SessionCipher, derive_key_pair};
 use ingest_proxy::journal::{Journal, Options as JournalOptions};
 use ingest_proxy::protocol::postgres::message::build;
 use ingest_proxy::protocol::postgres::observe::{Limits, Observer};
-use ingest_proxy::protocol::postgres::relay::{End, relay};
+use ingest_proxy::protocol::postgres::relay::{Control, End, relay};
 use ingest_proxy::session::Records;
 use ingest_proxy::tap::{Guarantee, Options, Tap};
 use schemas::framing::{Framing, split};
@@ -87,6 +87,12 @@ fn block<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
 }
 
+fn control(expires_at_us: i64) -> Control<'static> {
+    let (_, cancels) = tokio::sync::mpsc::channel(1);
+    let (_, level) = tokio::sync::watch::channel(stage::Level::Run);
+    Control { expires_at_us, level, drain: Duration::ZERO, cancels: Box::leak(Box::new(cancels)) }
+}
+
 async fn open(records: &mut Records) {
     let mut session = Session { session_id: ID, state: SessionState::Open, ..Session::default() };
     records.open(&mut session, "", Vec::new()).await.unwrap();
@@ -126,7 +132,7 @@ fn a_request_is_durable_before_the_target_sees_it_and_the_end_counts_everything(
             psql.write_all(&out).await.unwrap();
             psql
         };
-        let session = async { relay(&mut records, &mut observer, client, target, now() + 60_000_000, now).await };
+        let session = async { relay(&mut records, &mut observer, client, target, control(now() + 60_000_000), now).await };
         let (end, (), _) = tokio::join!(session, server, user);
         end
     });
@@ -168,7 +174,7 @@ fn an_expired_token_and_an_over_long_statement_end_the_session_in_words() {
                 psql.write_all(&out).await.unwrap();
             }
             let until = if expired { now() + 50_000 } else { now() + 60_000_000 };
-            let end = relay(&mut records, &mut observer, client, target, until, now).await;
+            let end = relay(&mut records, &mut observer, client, target, control(until), now).await;
             let (mut told, mut seen) = (Vec::new(), Vec::new());
             psql.read_to_end(&mut told).await.unwrap();
             postgres.read_to_end(&mut seen).await.unwrap();

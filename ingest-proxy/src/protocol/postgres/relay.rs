@@ -5,8 +5,14 @@
 //! peer that does not read stops nobody but itself (I-10, I-11). Both directions move in one task without waiting on
 //! each other's socket, so a client that pipelines without reading cannot lock the session.
 
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use std::time::Duration;
 
+use stage::Level;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+
+use super::cancel::Notice;
 use super::codec::{BUFFER_BYTES_MIN, CodecError, Decoder, Limits, Step};
 use super::message::{Side, build};
 use super::observe::{ObserveError, Observer};
@@ -24,6 +30,9 @@ pub enum End {
     /// The target's connection ended.
     #[error("target connection ended")]
     TargetGone,
+    /// The proxy was asked to stop.
+    #[error("the proxy shuts down")]
+    Drained,
     /// The token expired (I-06).
     #[error("token expired")]
     Expired,
@@ -49,6 +58,7 @@ impl End {
             Self::Terminated => "terminated",
             Self::ClientGone => "client_gone",
             Self::TargetGone => "target_gone",
+            Self::Drained => "proxy_shutdown",
             Self::Expired => "token_expired",
             Self::StatementTooLong => "statement_too_long",
             Self::Codec(error) => error.kind(),
@@ -63,7 +73,7 @@ impl End {
         match self {
             Self::Terminated | Self::ClientGone => None,
             Self::TargetGone => Some("08006"),
-            Self::Expired => Some("57P01"),
+            Self::Drained | Self::Expired => Some("57P01"),
             Self::StatementTooLong => Some("54000"),
             Self::Codec(error) => Some(error.sqlstate()),
             Self::Observe(error) => Some(error.sqlstate()),
@@ -73,7 +83,20 @@ impl End {
 }
 
 /// Longest time for the last bytes to a peer that may not read any more.
-const LAST_WRITE: std::time::Duration = std::time::Duration::from_secs(1);
+const LAST_WRITE: Duration = crate::link::FAREWELL;
+
+/// What can end or interrupt a session from outside.
+#[derive(Debug)]
+pub struct Control<'a> {
+    /// When the token ends, microseconds since epoch UTC.
+    pub expires_at_us: i64,
+    /// What the process was asked to do: `Drain` ends the session when it is idle outside a transaction, `Stop` at once.
+    pub level: watch::Receiver<Level>,
+    /// Longest time a session that is not idle goes on after `Drain`.
+    pub drain: Duration,
+    /// Cancels of this session.
+    pub cancels: &'a mut mpsc::Receiver<Notice>,
+}
 
 /// One direction: bytes read and not decoded, bytes cleared and not written.
 struct Lane {
@@ -103,13 +126,13 @@ fn waiting(output: &[u8], written: usize) -> &[u8] {
 }
 
 /// Relays until one side ends, then writes SESSION_CLOSED and tells the client why. `now` gives microseconds since
-/// epoch UTC. Client and target bytes read during login but not used are to be chained in front of the streams.
+/// epoch UTC. Both sides are past login, and the target has said ReadyForQuery.
 pub async fn relay<C, T>(
     records: &mut Records,
     observer: &mut Observer,
     client: C,
     target: T,
-    expires_at_us: i64,
+    control: Control<'_>,
     now: fn() -> i64,
 ) -> End
 where
@@ -120,15 +143,32 @@ where
     let (target_in, target_out) = tokio::io::split(target);
     tokio::pin!(client_in, client_out, target_in, target_out);
     let (mut requests, mut responses) = (Lane::new(Side::Client), Lane::new(Side::Target));
+    let Control { expires_at_us, mut level, drain, cancels } = control;
     let left = u64::try_from(expires_at_us.saturating_sub(now())).unwrap_or(0);
-    let expiry = tokio::time::sleep(std::time::Duration::from_micros(left));
+    let expiry = sleep(Duration::from_micros(left));
+    let (mut drained_at, mut level_gone) = (None, false);
+    let mut ready = true; // outside a transaction, as the target last said
     tokio::pin!(expiry);
     let end = loop {
         let (to_target, to_client) = (!requests.output.is_empty(), !responses.output.is_empty());
+        let asked = *level.borrow_and_update();
+        if asked >= Level::Drain {
+            let until = *drained_at.get_or_insert_with(|| Instant::now() + drain);
+            let idle = ready && observer.outstanding() == 0 && !to_target && !to_client && requests.input.is_empty();
+            if idle || asked >= Level::Stop || Instant::now() >= until {
+                break End::Drained;
+            }
+        }
         requests.input.reserve(BUFFER_BYTES_MIN);
         responses.input.reserve(BUFFER_BYTES_MIN);
         let step = tokio::select! {
             () = &mut expiry => Err(End::Expired),
+            changed = level.changed(), if !level_gone => {
+                level_gone = changed.is_err();
+                Ok(())
+            }
+            () = until(drained_at), if drained_at.is_some() => Ok(()),
+            Some(notice) = cancels.recv() => cancelled(notice, observer, records, now()).await,
             done = target_out.write(waiting(&requests.output, requests.written)), if to_target => match done {
                 Ok(bytes) if bytes > 0 => { requests.wrote(bytes); Ok(()) }
                 _ => Err(End::TargetGone),
@@ -142,7 +182,7 @@ where
                 _ => Err(End::ClientGone),
             },
             read = target_in.read_buf(&mut responses.input), if !to_client => match read {
-                Ok(bytes) if bytes > 0 => take_responses(&mut responses, observer, records, now()).await,
+                Ok(bytes) if bytes > 0 => take_responses(&mut responses, &mut ready, observer, records, now()).await,
                 _ => Err(End::TargetGone),
             },
         };
@@ -151,8 +191,11 @@ where
         }
     };
     // What was cleared before the end (a Terminate, or requests before a refused one) still goes on, for a bounded time.
-    let rest = target_out.write_all(waiting(&requests.output, requests.written));
-    let sent = tokio::time::timeout(LAST_WRITE, rest).await;
+    let rest = async {
+        target_out.write_all(waiting(&requests.output, requests.written)).await?;
+        target_out.flush().await
+    };
+    let sent = timeout(LAST_WRITE, rest).await;
     tracing::debug!(sent = matches!(sent, Ok(Ok(()))), "last requests forwarded");
     records.at(now());
     observer.close(now(), records);
@@ -161,13 +204,51 @@ where
     }
     if let Some(sqlstate) = end.sqlstate() {
         let mut out = waiting(&responses.output, responses.written).to_vec();
+        // A target that dies says so itself just before; two FATALs would hide the first.
         let message = format!("sealtrail: {end}");
         let report = build::Report { severity: "FATAL", sqlstate, message: &message, detail: end.kind(), hint: "" };
         build::error_response(&mut out, &report);
-        let told = tokio::time::timeout(LAST_WRITE, client_out.write_all(&out)).await;
+        let told = timeout(LAST_WRITE, last_words(&mut client_in, &mut client_out, &out)).await;
         tracing::debug!(told = matches!(told, Ok(Ok(()))), reason = end.kind(), "session ended");
     }
     end
+}
+
+/// Sleeps until `at`; for ever without it.
+async fn until(at: Option<Instant>) {
+    match at {
+        Some(at) => sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Writes `words` and closes; reads on, since closing over unread bytes would reset the connection and drop them.
+async fn last_words(
+    client_in: &mut (impl AsyncRead + Unpin),
+    client_out: &mut (impl AsyncWrite + Unpin),
+    words: &[u8],
+) -> std::io::Result<()> {
+    client_out.write_all(words).await?;
+    client_out.shutdown().await?;
+    let (mut rest, mut left) = ([0u8; 4096], crate::link::FAREWELL_BYTES_MAX);
+    while left > 0 {
+        match client_in.read(&mut rest).await? {
+            0 => break,
+            bytes => left = left.saturating_sub(bytes),
+        }
+    }
+    Ok(())
+}
+
+/// Records a cancel of this session; whoever brought it forwards it then (I-01).
+async fn cancelled(notice: Notice, observer: &mut Observer, records: &mut Records, now_us: i64) -> Result<(), End> {
+    records.at(now_us);
+    observer.handshake(Side::Client, "CancelRequest", notice.size_bytes, records);
+    records.settle().await?;
+    if notice.recorded.send(()).is_err() {
+        tracing::debug!("a cancel was recorded after its connection had gone");
+    }
+    Ok(())
 }
 
 async fn take_requests(
@@ -202,6 +283,7 @@ async fn take_requests(
 
 async fn take_responses(
     lane: &mut Lane,
+    ready: &mut bool,
     observer: &mut Observer,
     records: &mut Records,
     now_us: i64,
@@ -210,6 +292,9 @@ async fn take_responses(
     let mut used = 0;
     while let Step::Piece(piece) = lane.decoder.next(lane.input.get(used..).unwrap_or_default())? {
         observer.response(&piece, now_us, records);
+        if piece.message_type == b'Z' {
+            *ready = piece.body == b"I";
+        }
         used += piece.wire_len;
     }
     records.hand_in().await?;

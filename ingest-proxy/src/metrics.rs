@@ -1,0 +1,71 @@
+//! Counters of one proxy process, plain numbers: whoever serves metrics reads them.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Counters since the process started.
+#[derive(Debug, Default)]
+pub struct Metrics {
+    connections: AtomicU64,
+    connections_refused: AtomicU64,
+    malformed: AtomicU64,
+    sessions_opened: AtomicU64,
+    sessions_refused: AtomicU64,
+    sessions_closed: AtomicU64,
+    cancels: AtomicU64,
+}
+
+/// The counters at one moment.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Snapshot {
+    /// Connections accepted.
+    pub connections: u64,
+    /// Connections ended at once because of the process's limit.
+    pub connections_refused: u64,
+    /// Connections whose first bytes are not the protocol, or whose TLS failed.
+    pub malformed: u64,
+    /// Sessions opened.
+    pub sessions_opened: u64,
+    /// Sessions refused, each with a record.
+    pub sessions_refused: u64,
+    /// Sessions closed, failed logins at a target included.
+    pub sessions_closed: u64,
+    /// Cancel requests forwarded.
+    pub cancels: u64,
+}
+
+macro_rules! count {
+    ($($name:ident),*) => { $(pub(crate) fn $name(&self) { self.$name.fetch_add(1, Ordering::Relaxed); })* };
+}
+
+impl Metrics {
+    count!(connections, connections_refused, malformed, sessions_opened, sessions_refused, sessions_closed, cancels);
+
+    /// Reads all counters.
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Snapshot {
+            connections: read(&self.connections),
+            connections_refused: read(&self.connections_refused),
+            malformed: read(&self.malformed),
+            sessions_opened: read(&self.sessions_opened),
+            sessions_refused: read(&self.sessions_refused),
+            sessions_closed: read(&self.sessions_closed),
+            cancels: read(&self.cancels),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_counter_counts_itself() {
+        let metrics = Metrics::default();
+        metrics.connections();
+        metrics.connections();
+        metrics.cancels();
+        assert_eq!(metrics.snapshot(), Snapshot { connections: 2, cancels: 1, ..Snapshot::default() });
+    }
+}
