@@ -137,10 +137,15 @@ fn sign(key: &SigningKey, verifier: &VerifierKey, size: u64, root: Hash) -> Stri
 impl World {
     /// Three streams; each has batches of these sizes, two objects of two row groups.
     fn new() -> Self {
+        let streams = [(Table::Events, 0), (Table::Events, 1), (Table::Frames, 2)];
+        Self::of(&streams, &[&[5, 0, 300], &[600, 9], &[4, 0], &[3]])
+    }
+
+    fn of(streams: &[(Table, i32)], groups: &[&[i64]]) -> Self {
         let key = SigningKey::from_bytes(&[7; 32]);
         let mut world = Self { objects: Vec::new(), entries: Vec::new(), key };
-        for (table, partition) in [(Table::Events, 0), (Table::Events, 1), (Table::Frames, 2)] {
-            world.stream(table, partition, &[&[5, 0, 300], &[600, 9], &[4, 0], &[3]]);
+        for (table, partition) in streams {
+            world.stream(*table, *partition, groups);
         }
         let size = i64::try_from(world.entries.len()).unwrap();
         for object in &mut world.objects {
@@ -239,12 +244,15 @@ impl World {
 
     fn write(&self, dir: &Path) {
         let mut log = LogWriter::new();
-        self.entries.iter().for_each(|entry| drop(log.append(entry).unwrap()));
+        for entry in &self.entries {
+            log.append(entry).unwrap();
+        }
         for file in log.flush() {
             put(dir, &format!("log/{}", file.path), &file.bytes);
         }
         put(dir, "log/checkpoint", &self.note(log.size()));
-        put(dir, "log/checkpoints/00000000000000000004", &self.note(4));
+        let older = log.size().min(4);
+        put(dir, &format!("log/{}", tlog::checkpoint_path(older)), &self.note(older));
         for object in &self.objects {
             put(dir, &object.name, &object.bytes());
         }
@@ -471,7 +479,8 @@ fn the_log_is_checked_end_to_end() {
     let broken = |note: Vec<u8>| world.check_with(&world.options(), |dir| put(dir, "log/checkpoint", &note));
     let text = String::from_utf8(note.clone()).unwrap();
     expect(&broken(text.replace("\n24\n", "\n024\n").into_bytes()), &["T11", "T23"]);
-    expect(&broken(text.replace("\n24\n", "\n23\n").into_bytes()).clone(), &["T06", "T10", "T11", "T23", "T29"][..].as_ref());
+    let shorter = codes(&broken(text.replace("\n24\n", "\n23\n").into_bytes()));
+    assert!(["T10", "T11"].iter().all(|code| shorter.contains(code)), "{shorter:?}");
     let stranger = Options { origin: Some("other.example.com".into()), ..world.options() };
     let report = world.check_with(&stranger, |_| {});
     assert!(codes(&report).contains(&"T12"));
@@ -556,33 +565,36 @@ fn sessions_are_listed_and_read() {
     assert_eq!(reader::events(&archive, 100).unwrap_err().kind(), "too_large");
 }
 
-/// Flips bytes all over one object. In data pages every flip must be reported; elsewhere the misses are counted.
+/// Flips bits all over one object. The misses are the parts the module `verify::rows` lists; no row may change unseen.
 #[test]
 fn known_misses_are_only_where_no_row_lives() {
-    let world = World::new();
+    let world = World::of(&[(Table::Frames, 2)], &[&[30]]);
     let dir = tempfile::tempdir().unwrap();
     world.write(dir.path());
-    let small = Options { threads: 1, ..world.options() };
-    let name = world.objects[1].name.clone();
+    let options = Options { threads: 1, ..world.options() };
+    let name = world.objects[0].name.clone();
     let good = std::fs::read(dir.path().join(&name)).unwrap();
-    let object = reader::ObjectRows::open(Table::Events, good.clone().into()).unwrap();
-    let chunks: Vec<_> = object.metadata().row_groups().iter().flat_map(|group| group.columns()).map(|c| c.byte_range()).collect();
-    let (mut flips, mut page_flips, mut misses, mut page_misses) = (0, 0, 0, 0);
-    std::panic::set_hook(Box::new(|_| {}));
-    for at in (0..good.len()).step_by((good.len() / 250).max(1)) {
+    let object = reader::ObjectRows::open(Table::Frames, good.clone().into()).unwrap();
+    let columns: Vec<(u64, u64)> =
+        object.metadata().row_groups().iter().flat_map(|group| group.columns()).map(|one| one.byte_range()).collect();
+    let rows = |bytes: &[u8]| -> Option<Vec<arrow::array::RecordBatch>> {
+        let object = reader::ObjectRows::open(Table::Frames, bytes.to_vec().into()).ok()?;
+        object.group(0).ok()?.collect::<Result<Vec<_>, _>>().ok()
+    };
+    let sound = rows(&good).unwrap();
+    let (mut flips, mut misses, mut pages, mut page_misses) = (0, 0, 0, 0);
+    for at in (0..good.len()).step_by((good.len() / 600).max(1)) {
         let mut bad = good.clone();
         bad[at] ^= 1 << (at % 8);
         put(dir.path(), &name, &bad);
-        let found = !check_dir(dir.path(), &small).findings.is_empty();
-        let page = chunks.iter().any(|(start, len)| (*start..start + len).contains(&(at as u64)));
-        flips += 1;
-        misses += usize::from(!found);
-        page_flips += usize::from(page);
-        if page && !found {
-            page_misses += 1;
+        let found = !check_dir(dir.path(), &options).findings.is_empty();
+        let page = columns.iter().any(|(start, len)| (*start..start + len).contains(&(at as u64)));
+        (flips, misses) = (flips + 1, misses + usize::from(!found));
+        (pages, page_misses) = (pages + usize::from(page), page_misses + usize::from(page && !found));
+        if !found {
+            assert_eq!(rows(&bad).unwrap(), sound, "byte {at}: a row changed and nobody said so");
         }
     }
-    drop(std::panic::take_hook());
-    println!("{flips} flips, {misses} unseen; {page_flips} in column chunks, {page_misses} unseen");
-    assert!(flips >= 200 && page_flips > 0);
+    println!("{flips} flips, {misses} unseen; {pages} of them in column chunks, {page_misses} unseen");
+    assert!(flips >= 500 && pages >= 100 && misses < flips);
 }
