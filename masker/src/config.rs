@@ -27,6 +27,8 @@ pub struct MaskerConfig {
     pub literals: Literals,
     /// Ids of rules not used. Default: none.
     pub disabled_rules: Vec<String>,
+    /// Epoch of pseudonyms, part of each: a new number, and no new pseudonym equals an old one. Default 0.
+    pub pseudonym_epoch: u32,
 }
 
 impl Default for MaskerConfig {
@@ -62,6 +64,7 @@ impl Default for MaskerConfig {
             secret_columns: names.map(str::to_owned).to_vec(),
             literals: Literals::Secret,
             disabled_rules: Vec::new(),
+            pseudonym_epoch: 0,
         }
     }
 }

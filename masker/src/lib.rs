@@ -11,6 +11,7 @@ pub mod decrypt;
 pub mod engine;
 pub mod error;
 pub mod metrics;
+mod numbers;
 pub mod rule;
 pub mod start;
 pub mod structure;

@@ -12,6 +12,7 @@ mod email;
 mod gcp_api_key;
 mod github_token;
 mod gitlab_token;
+mod iban;
 mod jwt;
 mod md5;
 mod npm_token;
@@ -20,7 +21,9 @@ mod pypi_token;
 mod scram;
 mod sendgrid_key;
 mod slack_token;
+mod ssn;
 mod stripe_key;
+mod twilio_key;
 mod url_password;
 
 /// Bytes that may continue a match.
@@ -86,6 +89,10 @@ pub enum Shape {
     Url,
     /// 13 to 19 digits with single spaces or dashes between; no anchor.
     Card,
+    /// Two letters and two digits, then as many letters and digits as the country has; single spaces; no anchor.
+    Iban,
+    /// Groups of 3, 2 and 4 digits with one separator; no anchor.
+    Ssn,
     /// A mailbox around the anchor `@`.
     Email,
 }
@@ -137,6 +144,7 @@ pub const RULES: &[&Rule] = &[
     &npm_token::RULE,
     &pypi_token::RULE,
     &sendgrid_key::RULE,
+    &twilio_key::RULE,
     &jwt::RULE,
     &pem::RULE,
     &url_password::RULE,
@@ -145,5 +153,7 @@ pub const RULES: &[&Rule] = &[
     &scram::RULE,
     &md5::RULE,
     &card::RULE,
+    &iban::RULE,
+    &ssn::RULE,
     &email::RULE,
 ];

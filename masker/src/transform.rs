@@ -15,7 +15,7 @@ use crate::decrypt::{Keys, MaskerKey, SESSIONS_MAX};
 use crate::engine::{Engine, MASK_VERSION, Tally, whole};
 use crate::metrics::Counters;
 use crate::structure::postgres::{self, ECHO_BYTES_MIN, Scope};
-use crate::structure::{sql, value};
+use crate::structure::{copy, sql, value};
 
 /// Output slot of `audit.frames`.
 pub const FRAMES: usize = 0;
@@ -25,6 +25,9 @@ pub const EVENTS: usize = 1;
 pub const ECHOES_MAX: usize = 64;
 /// Longest value kept.
 pub const ECHO_BYTES_MAX: usize = 1024;
+
+/// Fewest bytes masked at the end of a truncated statement: longer than any number with separators.
+const CUT_BYTES: usize = 64;
 
 struct Shared {
     key: MaskerKey,
@@ -46,7 +49,7 @@ impl MaskerFactory {
     /// Compiles the rules; `pseudonym` is the HMAC key of pseudonyms.
     #[must_use]
     pub fn new(key: MaskerKey, pseudonym: &[u8], config: &MaskerConfig) -> Self {
-        let engine = Engine::new(&config.disabled_rules, pseudonym);
+        let engine = Engine::with(&config.disabled_rules, pseudonym, config.pseudonym_epoch, &config.secret_columns);
         Self(Arc::new(Shared { key, engine, literals: config.literals, secret: config.secret_columns.clone() }))
     }
 }
@@ -58,7 +61,7 @@ impl Factory for MaskerFactory {
         Masker {
             shared: Arc::clone(&self.0),
             keys: Keys::default(),
-            echoes: HashMap::new(),
+            sessions: HashMap::new(),
             order: VecDeque::new(),
             input: EnrichedFrame::default(),
             counters: Counters::default(),
@@ -66,14 +69,20 @@ impl Factory for MaskerFactory {
     }
 }
 
-/// Values masked in a session; dropped whole, and so unknown, when there are too many.
-type Echoes = Vec<Vec<u8>>;
+/// What is known of a session.
+#[derive(Default)]
+struct Known {
+    /// Values masked in it; dropped whole, and so unknown, when there are too many.
+    echoes: Option<Vec<Vec<u8>>>,
+    /// Its next COPY data may begin inside a row.
+    torn: bool,
+}
 
 /// The masker of one partition.
 pub struct Masker {
     shared: Arc<Shared>,
     keys: Keys,
-    echoes: HashMap<[u8; 16], Echoes>,
+    sessions: HashMap<[u8; 16], Known>,
     order: VecDeque<[u8; 16]>,
     input: EnrichedFrame,
     counters: Counters,
@@ -105,27 +114,29 @@ impl Masker {
         opened.map_err(crate::decrypt::DecryptError::kind)
     }
 
-    fn opened(&mut self, session: [u8; 16]) {
-        if self.echoes.insert(session, Echoes::new()).is_none() {
+    /// Starts, or starts anew, what is known of a session.
+    fn learn(&mut self, session: [u8; 16], known: Known) {
+        if self.sessions.insert(session, known).is_none() {
             self.order.push_back(session);
         }
         while self.order.len() > SESSIONS_MAX {
             if let Some(oldest) = self.order.pop_front() {
-                self.echoes.remove(&oldest);
+                self.sessions.remove(&oldest);
             }
         }
     }
 
     fn closed(&mut self, session: &[u8; 16]) {
         self.keys.forget(session);
-        if self.echoes.remove(session).is_some() {
+        if self.sessions.remove(session).is_some() {
             self.order.retain(|known| known != session);
         }
     }
 
     /// Keeps what was masked; a session with more than fits counts as unknown from then on.
     fn remember(&mut self, session: &[u8; 16], values: Vec<Vec<u8>>) {
-        let Some(echoes) = self.echoes.get_mut(session) else { return };
+        let Some(known) = self.sessions.get_mut(session) else { return };
+        let Some(echoes) = known.echoes.as_mut() else { return };
         let mut fits = true;
         for value in values {
             if value.len() < ECHO_BYTES_MIN || echoes.contains(&value) {
@@ -140,8 +151,23 @@ impl Masker {
             }
         }
         if !fits {
-            self.echoes.remove(session);
-            self.order.retain(|known| known != session);
+            known.echoes = None;
+        }
+    }
+
+    /// Follows COPY data: where it starts, a row starts; after it, the next message may start inside one.
+    fn follow_copy(&mut self, raw: &RawFrame, reason: &str, content: &[u8]) {
+        match raw.message_type.as_str() {
+            "CopyInResponse" | "CopyOutResponse" => match self.sessions.get_mut(&raw.session_id.0) {
+                Some(known) => known.torn = false,
+                None => self.learn(raw.session_id.0, Known::default()),
+            },
+            "CopyData" => {
+                if let Some(known) = self.sessions.get_mut(&raw.session_id.0) {
+                    known.torn = copy::tears(known.torn, raw.facts.as_ref(), reason, content);
+                }
+            }
+            _ => {}
         }
     }
 
@@ -150,18 +176,21 @@ impl Masker {
         let mut frame = frame_head(input);
         let mut tally = Tally::default();
         (frame.payload, frame.mask_reason) = match self.open(input) {
-            Err(reason) => (Vec::new(), reason.to_owned()),
+            Err(reason) => {
+                self.follow_copy(raw, reason, &[]);
+                (Vec::new(), reason.to_owned())
+            }
             Ok(content) if content.is_empty() => (Vec::new(), String::new()),
             Ok(content) => {
                 let shared = Arc::clone(&self.shared);
-                let echoes = self.echoes.get(&raw.session_id.0);
                 let (body, reason) = if raw.protocol == Protocol::Postgres {
                     let partial = raw.chunk > 0 || !raw.last;
-                    let scope = scope(&shared, echoes);
+                    let scope = scope(&shared, self.sessions.get(&raw.session_id.0));
                     postgres::mask(&scope, &raw.message_type, partial, raw.facts.as_ref(), &content, &mut tally)
                 } else {
                     (whole("whole", &content, &mut tally), "protocol")
                 };
+                self.follow_copy(raw, reason, &content);
                 (body, reason.to_owned())
             }
         };
@@ -194,7 +223,7 @@ impl Masker {
                 Ok(command) => {
                     let values = command_content(&shared, raw.facts.as_ref(), &command, &mut event, &mut tally);
                     self.remember(&raw.session_id.0, values);
-                    let scope = scope(&shared, self.echoes.get(&raw.session_id.0));
+                    let scope = scope(&shared, self.sessions.get(&raw.session_id.0));
                     event.error_message = error_text(&scope, &command, &mut tally);
                 }
                 Err(_) => reason = "content",
@@ -203,6 +232,10 @@ impl Masker {
                 Ok(session) => event.reason = masked_text(&shared.engine, session.reason.as_bytes(), &mut tally),
                 Err(_) => reason = "content",
             },
+        }
+        if tally.exhausted && reason.is_empty() {
+            reason = "budget";
+            hide(&mut event);
         }
         event.payload_state = state(raw, reason, &tally);
         event.mask_reason = reason.to_owned();
@@ -226,7 +259,8 @@ impl Transform for Masker {
         let mut frame = std::mem::take(&mut self.input);
         frame.decode(body).map_err(|error| Rejection::new("M-002", error.to_string()))?;
         if frame.raw.kind == FrameKind::SessionOpened && frame.raw.sequence == 0 {
-            self.opened(frame.raw.session_id.0);
+            let known = Known { echoes: Some(Vec::new()), torn: true };
+            self.learn(frame.raw.session_id.0, known);
         }
         if frame.raw.kind == FrameKind::Message {
             self.frame(&frame, out);
@@ -241,12 +275,13 @@ impl Transform for Masker {
     }
 }
 
-fn scope<'a>(shared: &'a Shared, echoes: Option<&'a Echoes>) -> Scope<'a> {
+fn scope<'a>(shared: &'a Shared, known: Option<&'a Known>) -> Scope<'a> {
     Scope {
         engine: &shared.engine,
         literals: shared.literals,
         secret: &shared.secret,
-        echoes: echoes.map(Vec::as_slice),
+        echoes: known.and_then(|known| known.echoes.as_deref()),
+        torn: known.is_none_or(|known| known.torn),
     }
 }
 
@@ -271,6 +306,14 @@ fn unescaped(value: &[u8]) -> Option<Vec<u8>> {
         }
     }
     Some(out)
+}
+
+/// Hides every text of an event one of whose texts could not be searched to its end.
+fn hide(event: &mut Event) {
+    let whole = |text: &mut String| *text = crate::engine::placeholder("budget", text.len());
+    event.parameters.iter_mut().filter_map(|parameter| parameter.value.as_mut()).for_each(whole);
+    [&mut event.application, &mut event.reason].into_iter().filter(|text| !text.is_empty()).for_each(whole);
+    event.statement.iter_mut().chain(event.error_message.iter_mut()).for_each(whole);
 }
 
 fn masked_text(engine: &Engine, text: &[u8], tally: &mut Tally) -> String {
@@ -308,12 +351,18 @@ fn command_content(
     event: &mut Event,
     tally: &mut Tally,
 ) -> Vec<Vec<u8>> {
-    let masked = sql::mask(&shared.engine, shared.literals, &shared.secret, &command.statement, tally);
-    let text = masked.as_deref().unwrap_or(&command.statement);
-    event.statement = Some(String::from_utf8_lossy(text).into_owned());
-    event.statement_bytes = command.statement_bytes;
     let kept = i64::try_from(command.statement.len()).unwrap_or(i64::MAX);
     event.statement_truncated = command.statement_bytes > kept;
+    event.statement_bytes = command.statement_bytes;
+    let (head, tail) = if event.statement_truncated {
+        cut(&command.statement)
+    } else {
+        (command.statement.as_slice(), b"".as_slice())
+    };
+    let masked = sql::mask(&shared.engine, shared.literals, &shared.secret, head, tally);
+    let mut text = String::from_utf8_lossy(masked.as_deref().unwrap_or(head)).into_owned();
+    text.push_str(&String::from_utf8_lossy(&whole("whole", tail, tally)));
+    event.statement = Some(text);
     for (at, bound) in command.parameters.iter().enumerate() {
         let fact = facts.and_then(|facts| facts.parameters.get(at));
         let name = fact.map_or("", |fact| fact.name.as_str());
@@ -334,14 +383,21 @@ fn command_content(
     std::mem::take(&mut tally.values)
 }
 
+/// The last words of a truncated statement set apart: what the cut left of a secret would match no pattern.
+fn cut(statement: &[u8]) -> (&[u8], &[u8]) {
+    let before = statement.get(..statement.len().saturating_sub(CUT_BYTES)).unwrap_or_default();
+    let word = before.iter().rposition(u8::is_ascii_whitespace).map_or(0, |at| at + 1);
+    statement.split_at_checked(word).unwrap_or((b"", statement))
+}
+
 fn error_text(scope: &Scope<'_>, command: &CommandContent, tally: &mut Tally) -> Option<String> {
     if command.error_message.is_empty() && command.error_detail.is_empty() {
         return None;
     }
-    let mut text = postgres::message(scope, &command.error_message, tally);
+    let mut text = postgres::echoed(scope, &command.error_message, tally);
     if !command.error_detail.is_empty() {
         text.push(b'\n');
-        text.extend_from_slice(&postgres::detail(scope, &command.error_detail, tally));
+        text.extend_from_slice(&postgres::echoed(scope, &command.error_detail, tally));
     }
     Some(String::from_utf8_lossy(&text).into_owned())
 }

@@ -243,9 +243,142 @@ fn a_secret_cut_by_a_chunk_edge_does_not_pass() {
 fn copy_lines_are_masked_by_column() {
     let mut bench = Bench::new();
     let facts = || Some(columns(&["id", "token"]));
+    bench.message("CopyInResponse", None, b"\0\0\0");
     let frame = bench.message("CopyData", facts(), b"1\thunter2\n2\t\\N\n");
     assert_eq!(text(&frame), "1\t<secret:column:s>\n2\t\\N\n");
     assert_eq!(bench.message("CopyData", facts(), b"1\thunt").payload_state, PayloadState::MaskedWhole);
+    // The rest of the row that was cut is in the next message.
+    let frame = bench.message("CopyData", Some(columns(&["a", "b"])), b"sk_live_4eC39H\tx\n");
+    assert_eq!(frame.mask_reason, "copy_boundary");
+    assert_eq!(text(&bench.message("CopyData", facts(), b"1\thunter2\n")), "1\t<secret:column:s>\n");
+}
+
+/// `COPY customers FROM STDIN WITH (FORMAT csv)`: many rows in one message.
+#[test]
+fn copy_csv_is_masked_by_field() {
+    let facts = || Facts { copy_format: "csv".to_owned(), ..columns(&["id", "name", "email", "card", "api_token"]) };
+    let rows = "1,Ada,ada@example.com,4111 1111 1111 1111,hunter2\n\
+        2,\"Bob \"\"B\"\", Jr\",bob@example.com,\"5500-0000-0000-0004\",\"hun\"\"t,\ner2\"\n\
+        3,\"two\nlines sk_live_4eC39HqLyjWDarjtT1zdp7dc\",,,\r\n4,short,hunter2\n\\.\n";
+    let mut bench = Bench::new();
+    bench.message("CopyInResponse", None, b"\0\0\0");
+    let frame = bench.message("CopyData", Some(facts()), rows.as_bytes());
+    let written = text(&frame);
+    let pseudonyms: Vec<&str> = written.split("<email:e0:").skip(1).map(|part| &part[..32]).collect();
+    assert_eq!(pseudonyms.len(), 2);
+    assert_ne!(pseudonyms[0], pseudonyms[1]);
+    let expected = format!(
+        "1,Ada,<email:e0:{}>,<secret:card:1111>,<secret:column:s>\n\
+         2,\"Bob \"\"B\"\", Jr\",<email:e0:{}>,\"<secret:card:0004>\",\"<secret:column:m>\"\n\
+         3,\"two\nlines <secret:stripe-key:l>\",,,\r\n<secret:whole:m>\n\\.\n",
+        pseudonyms[0], pseudonyms[1]
+    );
+    assert_eq!(written, expected);
+    assert_eq!((frame.payload_state, frame.mask_reason.as_str()), (PayloadState::Masked, ""));
+
+    // A quote left open at the end, and everything after it: no row's beginning is known.
+    let frame = bench.message("CopyData", Some(facts()), b"1,\"a\n");
+    assert_eq!((frame.payload_state, frame.mask_reason.as_str()), (PayloadState::MaskedWhole, "copy_row"));
+    let frame = bench.message("CopyData", Some(facts()), b"x\",a@b.cc,4111,x\n");
+    assert_eq!((frame.payload_state, frame.mask_reason.as_str()), (PayloadState::MaskedWhole, "copy_boundary"));
+    bench.message("CopyInResponse", None, b"\0\0\0");
+    assert_eq!(bench.message("CopyData", Some(facts()), b"1,a,b,c,").mask_reason, "copy_boundary");
+    bench.message("CopyInResponse", None, b"\0\0\0");
+    assert_eq!(bench.message("CopyData", Some(facts()), b"1,a,b,c,\n").payload_state, PayloadState::Clear);
+}
+
+#[test]
+fn copy_without_column_names_is_masked_by_pattern() {
+    let mut bench = Bench::new();
+    bench.message("CopyInResponse", None, b"\0\0\0");
+    for names in [&[][..], &["", ""]] {
+        let facts = Facts { copy_format: "csv".to_owned(), ..columns(names) };
+        let frame = bench.message("CopyData", Some(facts), b"1,4111111111111111\n2,plain\n");
+        assert_eq!(text(&frame), "1,<secret:card:1111>\n2,plain\n");
+    }
+    let facts = Facts { copy_format: "binary".to_owned(), ..columns(&[]) };
+    assert_eq!(bench.message("CopyData", Some(facts), b"PGCOPY\n").mask_reason, "copy_binary");
+}
+
+/// Case 8: the statement used a bind. Case 10: an unterminated literal. Both with and without a known session.
+#[test]
+fn every_text_field_of_an_error_is_treated_alike() {
+    let secrets = ["219-09-1203", "hunter2"];
+    let texts = [
+        "Key (ssn)=(219-09-1203) already exists.",
+        "Failing row contains (7, hunter2).",
+        "invalid input for 219-09-1203",
+        "unterminated quoted string at or near \"'hunter2\"",
+    ];
+    for message in ["ErrorResponse", "NoticeResponse"] {
+        for known in [true, false] {
+            for code in ['M', 'D', 'H', 'W', 'q', 'x'] {
+                let mut bench = Bench::new();
+                bench.message("Query", None, b"ALTER ROLE bob PASSWORD 'hunter2\0");
+                if !known {
+                    // Longer than what is kept: the values of the session are unknown from here.
+                    let long = format!("ALTER ROLE bob PASSWORD '{}'\0", "x".repeat(2000));
+                    bench.message("Query", None, long.as_bytes());
+                }
+                for one in texts {
+                    let frame = bench.message(message, None, format!("SERROR\0C23505\0{code}{one}\0\0").as_bytes());
+                    let written = text(&frame);
+                    assert!(!secrets.iter().any(|secret| written.contains(secret)), "{message} {code}: {written}");
+                    assert!(written.starts_with("SERROR\0C23505\0"));
+                    if !known {
+                        assert!(written.contains("<secret:whole:"), "{written}");
+                    }
+                }
+                let frame = bench.message(message, None, format!("{code}raised with plainvalue\0\0").as_bytes());
+                assert_eq!(text(&frame).contains("plainvalue"), known);
+            }
+        }
+    }
+    let mut bench = Bench::new();
+    bench.message("Query", None, b"ALTER ROLE bob PASSWORD 'hunter2\0");
+    let frame = bench.message("ErrorResponse", None, b"Munterminated quoted string at or near \"'hunter2\"\0\0");
+    assert_eq!(text(&frame), "Munterminated quoted string at or near \"'<secret:echo:s>\"\0\0");
+}
+
+#[test]
+fn a_message_that_costs_too_much_is_masked_whole() {
+    let mut bench = Bench::new();
+    let costly = ".eyJ".repeat(16_000);
+    let frame = bench.message("Query", None, format!("SELECT {costly}\0").as_bytes());
+    assert_eq!((frame.payload_state, frame.mask_reason.as_str()), (PayloadState::MaskedWhole, "budget"));
+    let frame = bench.message("DataRow", Some(columns(&["a", "b"])), &row(&[costly.as_bytes(), b"readable"]));
+    assert_eq!((frame.mask_reason.as_str(), text(&frame).contains("readable")), ("budget", false));
+    let content = CommandContent { statement: costly.into_bytes(), ..CommandContent::default() };
+    let event = bench.command(&content, Facts::default());
+    assert_eq!((event.payload_state, event.mask_reason.as_str()), (PayloadState::MaskedWhole, "budget"));
+}
+
+#[test]
+fn what_a_truncated_statement_ends_with_does_not_pass() {
+    let mut bench = Bench::new();
+    let statement = b"SELECT a FROM t -- some words and then sk_live_4e".to_vec();
+    let content = CommandContent { statement_bytes: 1000, statement, ..CommandContent::default() };
+    assert!(!bench.command(&content, Facts::default()).statement.unwrap().contains("sk_"));
+    let statement = format!("SELECT a FROM t -- {} 4111 1111 11", "word ".repeat(20)).into_bytes();
+    let content = CommandContent { statement_bytes: 1000, statement, ..CommandContent::default() };
+    let event = bench.command(&content, Facts::default());
+    let written = event.statement.unwrap();
+    assert!(event.statement_truncated && written.starts_with("SELECT a FROM t -- word") && !written.contains("4111"));
+}
+
+#[test]
+fn binary_parameters_are_read() {
+    let mut bench = Bench::new();
+    let value = |type_oid, bytes: &[u8]| ParameterValue { type_oid, format: 1, value: Some(bytes.to_vec()) };
+    let parameters = vec![
+        value(1184, &0i64.to_be_bytes()),
+        value(1114, &1_500_000i64.to_be_bytes()),
+        value(1082, &59i32.to_be_bytes()),
+        value(1700, &[0, 2, 0, 0, 0, 0, 0, 2, 0, 12, 0x0d, 0x48]),
+    ];
+    let event = bench.command(&CommandContent { parameters, ..CommandContent::default() }, Facts::default());
+    let texts: Vec<&str> = event.parameters.iter().map(|one| one.value.as_deref().unwrap()).collect();
+    assert_eq!(texts, ["2000-01-01 00:00:00+00", "2000-01-01 00:00:01.5", "2000-02-29", "12.34"]);
 }
 
 #[test]

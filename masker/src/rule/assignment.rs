@@ -6,7 +6,7 @@ use super::{Action, Rule, Shape};
 pub(super) const RULE: Rule = Rule {
     id: "assignment",
     doc_short: "value given to a secret-named key",
-    doc_long: "Finds: value given to a secret-named key. Anchors are compared in any case; see the shape for what follows them.",
+    doc_long: "A name that ends in one of the anchors, then `=`, `:` or `=>`, then a value: between quotes (doubled and backslashed quotes belong to it), or up to white space, `,`, `;`, `&`, a quote or a closing bracket. Source: libpq's connection keywords `password` and `sslpassword` and variable `PGPASSWORD` (PostgreSQL documentation, libpq), JSON members, `.env` files, JDBC and ADO.NET connection strings. Only the value is replaced. A type cast (`token::text`) and a parameter (`password = $1`) are left; so is a name without a sign after it.",
     anchors: &[
         "password",
         "passwd",

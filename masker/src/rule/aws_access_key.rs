@@ -6,7 +6,7 @@ use super::{Action, Class, Rule, Shape};
 pub(super) const RULE: Rule = Rule {
     id: "aws-access-key",
     doc_short: "AWS access key id",
-    doc_long: "Finds: AWS access key id. Anchors are compared in any case; see the shape for what follows them.",
+    doc_long: "`AKIA` (long-term) or `ASIA` (temporary), then exactly 16 capital letters and digits. Source: AWS IAM documentation, \"IAM identifiers\", unique id prefixes. All of the id is replaced. It is an identifier and no secret by itself, but it names the account and is found beside the secret.",
     anchors: &["AKIA", "ASIA"],
     shape: Shape::Token { class: Class::UpperAlnum, min: 16, max: 16 },
     validator: None,

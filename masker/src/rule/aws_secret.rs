@@ -6,7 +6,7 @@ use super::{Action, Rule, Shape};
 pub(super) const RULE: Rule = Rule {
     id: "aws-secret",
     doc_short: "AWS secret key, by its name",
-    doc_long: "Finds: AWS secret key, by its name. Anchors are compared in any case; see the shape for what follows them.",
+    doc_long: "The value of `aws_secret_access_key`, `aws_session_token` or `SecretAccessKey`, read like an assignment. Source: AWS CLI documentation, shared `credentials` file, and the `Credentials` structure of AWS STS. The secret itself has 40 base64 characters and no prefix, so without its name it is not found.",
     anchors: &["aws_secret_access_key", "aws_session_token", "secretaccesskey"],
     shape: Shape::Assignment,
     validator: None,

@@ -6,7 +6,7 @@ use super::{Action, Class, Rule, Shape};
 pub(super) const RULE: Rule = Rule {
     id: "gcp-api-key",
     doc_short: "Google API key",
-    doc_long: "Finds: Google API key. Anchors are compared in any case; see the shape for what follows them.",
+    doc_long: "`AIza`, then exactly 35 letters, digits, `_` and `-`. Source: Google Cloud documentation, \"Manage API keys\": a key string is 39 characters that begin with `AIza`. All of the key is replaced.",
     anchors: &["AIza"],
     shape: Shape::Token { class: Class::Base64Url, min: 35, max: 35 },
     validator: None,

@@ -6,7 +6,7 @@ use super::{Action, Class, Rule, Shape};
 pub(super) const RULE: Rule = Rule {
     id: "github-token",
     doc_short: "GitHub token",
-    doc_long: "Finds: GitHub token. Anchors are compared in any case; see the shape for what follows them.",
+    doc_long: "`ghp_` (personal), `gho_` (OAuth), `ghu_` and `ghs_` (app, user and installation), `ghr_` (refresh) or `github_pat_` (fine-grained), then 22 to 1024 letters, digits and `_`. Source: GitHub documentation, \"About authentication to GitHub\", token formats. All of the token is replaced. The CRC-32 in its last six characters is not checked.",
     anchors: &["ghp_", "gho_", "ghs_", "ghu_", "ghr_", "github_pat_"],
     shape: Shape::Token { class: Class::Word, min: 22, max: 1024 },
     validator: None,

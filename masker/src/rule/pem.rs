@@ -6,7 +6,7 @@ use super::{Action, Rule, Shape};
 pub(super) const RULE: Rule = Rule {
     id: "pem",
     doc_short: "PEM private key; without an END line, everything after BEGIN",
-    doc_long: "Finds: PEM private key; without an END line, everything after BEGIN. Anchors are compared in any case; see the shape for what follows them.",
+    doc_long: "`-----BEGIN`, a label that ends in `PRIVATE KEY` (RSA, EC, ENCRYPTED, OPENSSH or none), and everything up to the end of the line with `-----END`. Without an END line everything after BEGIN is replaced. Source: RFC 7468 sections 2, 10 and 11, and OpenSSH's `PROTOCOL.key`. Certificates and public keys are left.",
     anchors: &["-----BEGIN"],
     shape: Shape::Pem,
     validator: None,

@@ -6,7 +6,7 @@ use super::{Action, Class, Rule, Shape};
 pub(super) const RULE: Rule = Rule {
     id: "pypi-token",
     doc_short: "PyPI token",
-    doc_long: "Finds: PyPI token. Anchors are compared in any case; see the shape for what follows them.",
+    doc_long: "`pypi-AgE` (the macaroon's version and location fields in base64), then 16 to 2048 letters, digits, `_` and `-`. Source: PyPI help page, \"API tokens\", and Warehouse's documentation of its macaroons. All of the token is replaced.",
     anchors: &["pypi-AgE"],
     shape: Shape::Token { class: Class::Base64Url, min: 16, max: 2048 },
     validator: None,

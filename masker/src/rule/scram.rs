@@ -6,7 +6,7 @@ use super::{Action, Class, Rule, Shape};
 pub(super) const RULE: Rule = Rule {
     id: "scram",
     doc_short: "SCRAM verifier",
-    doc_long: "Finds: SCRAM verifier. Anchors are compared in any case; see the shape for what follows them.",
+    doc_long: "`SCRAM-SHA-256$`, then iterations, `:`, salt, `$`, stored key, `:`, server key, in base64. Source: PostgreSQL documentation, catalog `pg_authid`, column `rolpassword`; RFC 5803 has the same fields. All of the verifier is replaced: it can be attacked offline.",
     anchors: &["SCRAM-SHA-256$"],
     shape: Shape::Token { class: Class::Scram, min: 20, max: 1024 },
     validator: None,

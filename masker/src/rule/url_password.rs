@@ -6,7 +6,7 @@ use super::{Action, Rule, Shape};
 pub(super) const RULE: Rule = Rule {
     id: "url-password",
     doc_short: "password in the userinfo of a URL",
-    doc_long: "Finds: password in the userinfo of a URL. Anchors are compared in any case; see the shape for what follows them.",
+    doc_long: "`scheme://user:password@`: what stands between the first colon of the userinfo and the last `@` before a `/`, `?`, `#`, quote or space. Source: RFC 3986 section 3.2.1; PostgreSQL documentation, libpq connection URIs (IPv6 hosts, several hosts). Only the password is replaced. A password in the query (`?password=`) is found by `assignment`.",
     anchors: &["://"],
     shape: Shape::Url,
     validator: None,

@@ -6,7 +6,7 @@
 
 use schemas::v1::Facts;
 
-use super::{sql, value};
+use super::{copy, sql, value};
 use crate::config::Literals;
 use crate::engine::{Engine, Tally, whole};
 
@@ -21,6 +21,8 @@ pub struct Scope<'a> {
     pub secret: &'a [String],
     /// Values masked earlier in the session; `None` when some may be unknown.
     pub echoes: Option<&'a [Vec<u8>]>,
+    /// COPY data may begin inside a row.
+    pub torn: bool,
 }
 
 /// Shortest value that is looked for in what the server says.
@@ -91,7 +93,10 @@ pub fn mask(
         "Parse" => parse(scope, body, tally),
         "Bind" => bind(scope, facts, body, tally),
         "DataRow" => row(scope, facts, body, tally),
-        "CopyData" => return copy(scope, partial, facts, body, tally),
+        "CopyData" => {
+            let (masked, reason) = copy::mask(scope, facts, body, tally);
+            return budgeted(masked, reason, body, tally);
+        }
         "ErrorResponse" | "NoticeResponse" => error(scope, body, tally),
         "NotificationResponse"
         | "ParameterStatus"
@@ -118,7 +123,13 @@ pub fn mask(
         | "PortalSuspended" => Some(patterns(tally)),
         _ => return (whole("whole", body, tally), "unknown_message"),
     };
-    masked.map_or_else(|| (whole("whole", body, tally), "parse"), |masked| (masked, ""))
+    let (masked, reason) = masked.map_or_else(|| (whole("whole", body, tally), "parse"), |masked| (masked, ""));
+    budgeted(masked, reason, body, tally)
+}
+
+/// Once a text of a message ran out of its budget, all of the message is masked.
+fn budgeted(masked: Vec<u8>, reason: &'static str, body: &[u8], tally: &mut Tally) -> (Vec<u8>, &'static str) {
+    if tally.exhausted { (whole("budget", body, tally), "budget") } else { (masked, reason) }
 }
 
 fn statement(scope: &Scope<'_>, text: &[u8], tally: &mut Tally) -> Vec<u8> {
@@ -178,46 +189,6 @@ fn row(scope: &Scope<'_>, facts: Option<&Facts>, body: &[u8], tally: &mut Tally)
     cursor.0.is_empty().then_some(out)
 }
 
-/// COPY data: cut at arbitrary places, so a secret-named column is masked field by field only in whole lines.
-fn copy(
-    scope: &Scope<'_>,
-    partial: bool,
-    facts: Option<&Facts>,
-    body: &[u8],
-    tally: &mut Tally,
-) -> (Vec<u8>, &'static str) {
-    let columns = facts.map_or(&[][..], |facts| facts.columns.as_slice());
-    let secret: Vec<bool> = columns.iter().map(|column| value::is_secret_name(&column.name, scope.secret)).collect();
-    let format = facts.map_or("", |facts| facts.copy_format.as_str());
-    if !secret.contains(&true) {
-        if partial || (format != "binary" && !body.ends_with(b"\n")) {
-            return (whole("whole", body, tally), "copy_boundary");
-        }
-        return (scope.engine.mask(body, tally).unwrap_or_else(|| body.to_vec()), "");
-    }
-    if partial || format != "text" || !body.ends_with(b"\n") {
-        return (whole("whole", body, tally), "copy_boundary");
-    }
-    let mut out = Vec::with_capacity(body.len());
-    for line in body.split_inclusive(|&byte| byte == b'\n') {
-        let line = line.strip_suffix(b"\n").unwrap_or(line);
-        let fields: Vec<&[u8]> = line.split(|&byte| byte == b'\t').collect();
-        if fields.len() != columns.len() && line != b"\\." {
-            out.extend_from_slice(&whole("whole", line, tally));
-        } else {
-            for (at, field) in fields.iter().enumerate() {
-                if at > 0 {
-                    out.push(b'\t');
-                }
-                let hidden = secret.get(at) == Some(&true) && *field != b"\\N";
-                out.extend_from_slice(&value::mask(scope.engine, hidden, field, tally));
-            }
-        }
-        out.push(b'\n');
-    }
-    (out, "")
-}
-
 fn error(scope: &Scope<'_>, body: &[u8], tally: &mut Tally) -> Option<Vec<u8>> {
     let mut cursor = Cursor(body);
     let mut out = Vec::with_capacity(body.len());
@@ -233,42 +204,31 @@ fn error(scope: &Scope<'_>, body: &[u8], tally: &mut Tally) -> Option<Vec<u8>> {
             b'S' | b'V' | b'C' | b'P' | b'p' | b'F' | b'L' | b'R' => field.to_vec(),
             // Names the server itself gave.
             b's' | b't' | b'c' | b'n' | b'd' => value::mask(scope.engine, false, field, tally),
-            // D: row and key values; q: a statement of the server's own functions; W: quoted data.
-            b'D' | b'q' | b'W' => detail(scope, field, tally),
-            _ => message(scope, field, tally),
+            // M, D, H, W, q and any other: words of the server that may quote data.
+            _ => echoed(scope, field, tally),
         };
         put_text(&mut out, &masked);
     }
 }
 
-/// Text that quotes data: whole when the session's masked values are not known, or when it names a secret column.
+/// Text of the server that may quote data: message, detail, hint, context, inner query alike.
+///
+/// Patterns, and every value masked before in the session. Whole when those values are not known (a restart, or
+/// more of them than are kept), when it names a secret column beside its value, or when it shows a row.
 #[must_use]
-pub fn detail(scope: &Scope<'_>, text: &[u8], tally: &mut Tally) -> Vec<u8> {
+pub fn echoed(scope: &Scope<'_>, text: &[u8], tally: &mut Tally) -> Vec<u8> {
     let named = memchr::memmem::find(text, b")=(").is_some() && is_secret_text(text, scope.secret)
         || memchr::memmem::find(text, b"row contains").is_some();
-    if scope.echoes.is_none() || named {
-        return whole("whole", text, tally);
+    let Some(echoes) = scope.echoes.filter(|_| !named) else { return whole("whole", text, tally) };
+    let mut out = text.to_vec();
+    for echo in echoes.iter().filter(|echo| echo.len() >= ECHO_BYTES_MIN) {
+        out = replace(&out, echo, tally);
     }
-    message(scope, text, tally)
+    scope.engine.mask(&out, tally).unwrap_or(out)
 }
 
 fn is_secret_text(text: &[u8], secret: &[String]) -> bool {
     value::is_secret_name(&String::from_utf8_lossy(text), secret)
-}
-
-/// Text of the server: patterns, and every value masked before in the session.
-#[must_use]
-pub fn message(scope: &Scope<'_>, text: &[u8], tally: &mut Tally) -> Vec<u8> {
-    let mut out = text.to_vec();
-    match scope.echoes {
-        None => out = quoted(&out, tally),
-        Some(echoes) => {
-            for echo in echoes.iter().filter(|echo| echo.len() >= ECHO_BYTES_MIN) {
-                out = replace(&out, echo, tally);
-            }
-        }
-    }
-    scope.engine.mask(&out, tally).unwrap_or(out)
 }
 
 fn replace(text: &[u8], echo: &[u8], tally: &mut Tally) -> Vec<u8> {
@@ -280,20 +240,5 @@ fn replace(text: &[u8], echo: &[u8], tally: &mut Tally) -> Vec<u8> {
         at = found + echo.len();
     }
     out.extend_from_slice(text.get(at..).unwrap_or_default());
-    out
-}
-
-/// Everything from the first quote to the last.
-fn quoted(text: &[u8], tally: &mut Tally) -> Vec<u8> {
-    let quote = |byte: &u8| matches!(byte, b'"' | b'\'' | b'(');
-    let (Some(first), Some(last)) =
-        (text.iter().position(quote), text.iter().rposition(|byte| quote(byte) || *byte == b')'))
-    else {
-        return text.to_vec();
-    };
-    let mut out = text.get(..=first).unwrap_or_default().to_vec();
-    let inside = text.get(first + 1..last.max(first + 1)).unwrap_or_default();
-    out.extend_from_slice(&whole("quoted", inside, tally));
-    out.extend_from_slice(text.get(last.max(first + 1)..).unwrap_or_default());
     out
 }

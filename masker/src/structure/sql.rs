@@ -1,44 +1,32 @@
 //! SQL text: string constants by statement class and by the name they are for, the rest by patterns.
 
-use sql::{OperandKind, Options, TokenKind, operands, secret_class, statements, tokens, tokens_with};
+use std::cell::RefCell;
+
+use sql::{
+    OperandKind, Options, Token, TokenKind, lex, operands_of, secret_class_of, statements_of, tokens_with, within,
+};
 
 use super::value::is_secret_name;
 use crate::config::Literals;
-use crate::engine::{Edit, Engine, Tally, apply, placeholder, whole};
+use crate::engine::{Edit, Engine, Tally, apply, placeholder};
 
-/// Statement text with its secrets replaced; `None` when it holds none.
+thread_local! {
+    /// Memory for the tokens of one text; they are positions, so it holds no content.
+    static TOKENS: RefCell<Vec<Token>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Statement text with its secrets replaced; `None` when it holds none. Each text is read into tokens once.
 #[must_use]
 pub fn mask(engine: &Engine, literals: Literals, secret: &[String], text: &[u8], tally: &mut Tally) -> Option<Vec<u8>> {
     let mut edits = Vec::new();
-    if !engine.find(text, &mut edits) {
-        return Some(whole("whole", text, tally));
-    }
-    let bearing = statements(text).any(|span| text.get(span).is_some_and(|one| secret_class(one).is_some()));
-    if bearing || literals == Literals::All {
-        constants(text, Options::default(), bearing, &mut edits);
-        // The setting is not known here: a backslash before a quote may or may not escape it.
-        if memchr::memmem::find(text, b"\\'").is_some() {
-            constants(text, Options { standard_conforming_strings: false }, bearing, &mut edits);
-        }
-    } else {
-        for operand in operands(text) {
-            let unterminated = matches!(operand.token.kind, TokenKind::String { terminated: false, .. });
-            let named = operand.name.is_some() && is_secret_name(&operand.name_text(text), secret);
-            if !named && !unterminated {
-                continue;
-            }
-            match operand.kind {
-                OperandKind::String => literal(operand.token.body(text), "literal", &mut edits),
-                OperandKind::Number => literal(operand.token.span(), "literal", &mut edits),
-                OperandKind::Parameter(_) => {}
-            }
-        }
-        if memchr::memmem::find(text, b"\\'").is_some() {
-            // Read both ways, the parts between quotes differ: take every constant of either reading.
-            constants(text, Options::default(), false, &mut edits);
-            constants(text, Options { standard_conforming_strings: false }, false, &mut edits);
-        }
-    }
+    let seen = match engine.find(text, &mut edits) {
+        Ok(seen) => seen,
+        Err(gap) => return Some(gap.whole(text, tally)),
+    };
+    let mut tokens = TOKENS.take();
+    lex(text, Options::default(), &mut tokens);
+    structure(&tokens, seen.names, literals, secret, text, &mut edits);
+    TOKENS.set(tokens);
     let masked = |span: &std::ops::Range<usize>| {
         text.get(span.clone())
             .is_some_and(|part| part.starts_with(b"<secret:literal:") && part.ends_with(b">") && part.len() < 20)
@@ -47,15 +35,43 @@ pub fn mask(engine: &Engine, literals: Literals, secret: &[String], text: &[u8],
     apply(text, edits, tally)
 }
 
-fn constants(text: &[u8], options: Options, comments: bool, edits: &mut Vec<Edit>) {
-    for token in tokens_with(text, options) {
+/// Adds the edits that the structure of the text asks for. `names`: a secret name may stand in it.
+fn structure(tokens: &[Token], names: bool, literals: Literals, secret: &[String], text: &[u8], edits: &mut Vec<Edit>) {
+    let bearing = statements_of(tokens, text).any(|span| secret_class_of(within(tokens, &span), text).is_some());
+    let all = bearing || literals == Literals::All;
+    if all {
+        constants(tokens.iter().copied(), text, bearing, edits);
+    } else if names {
+        for operand in operands_of(tokens, text) {
+            if operand.name.is_some() && is_secret_name(&operand.name_text(text), secret) {
+                match operand.kind {
+                    OperandKind::String => literal(operand.token.body(text), "literal", edits),
+                    OperandKind::Number => literal(operand.token.span(), "literal", edits),
+                    OperandKind::Parameter(_) => {}
+                }
+            }
+        }
+    }
+    // Only the last token can be cut off.
+    if let Some(last) = tokens.last().filter(|last| matches!(last.kind, TokenKind::String { terminated: false, .. })) {
+        literal(last.body(text), "literal", edits);
+    }
+    // The setting is not known here: a backslash before a quote may or may not escape it. Read both ways, the
+    // parts between quotes differ: take every constant of either reading.
+    if memchr::memmem::find(text, b"\\'").is_some() {
+        constants(tokens.iter().copied(), text, bearing, edits);
+        constants(tokens_with(text, Options { standard_conforming_strings: false }), text, bearing, edits);
+    }
+}
+
+fn constants(tokens: impl Iterator<Item = Token>, text: &[u8], comments: bool, edits: &mut Vec<Edit>) {
+    for token in tokens {
         match token.kind {
             TokenKind::String { .. } => literal(token.body(text), "literal", edits),
             TokenKind::Comment if comments => literal(token.start + 2..token.end, "comment", edits),
             _ => {}
         }
     }
-    debug_assert_eq!(tokens(text).last().map_or(0, |token| token.end), text.len());
 }
 
 fn literal(span: std::ops::Range<usize>, kind: &'static str, edits: &mut Vec<Edit>) {

@@ -1,5 +1,6 @@
 //! One value of a row, Bind or command: masked by its name, else by patterns; and its text form by type.
 
+use super::binary;
 use crate::engine::{Engine, Tally, whole};
 
 /// True when `name` holds one of `secret` (lower case).
@@ -18,7 +19,7 @@ pub fn mask(engine: &Engine, secret: bool, value: &[u8], tally: &mut Tally) -> V
     engine.mask(value, tally).unwrap_or_else(|| value.to_vec())
 }
 
-/// Text of a value: binary int, bool, float and uuid by type; text and JSON types as UTF-8; others in hex.
+/// Text of a value: binary int, bool, float, numeric, date, timestamp and uuid by type; text and JSON types as UTF-8; others in hex.
 #[must_use]
 pub fn text(type_oid: i64, format: i32, value: &[u8]) -> String {
     if format == 0 {
@@ -33,6 +34,10 @@ pub fn text(type_oid: i64, format: i32, value: &[u8]) -> String {
         (700, 4) => value.try_into().ok().map(|bytes| f32::from_be_bytes(bytes).to_string()),
         (701, 8) => value.try_into().ok().map(|bytes| f64::from_be_bytes(bytes).to_string()),
         (2950, 16) => value.try_into().ok().map(|bytes| schemas::v1::Uuid(bytes).to_string()),
+        (1082, _) => binary::date(value),
+        (1114, _) => binary::timestamp(value, ""),
+        (1184, _) => binary::timestamp(value, "+00"),
+        (1700, _) => binary::numeric(value),
         (25 | 1043 | 1042 | 114 | 19 | 18 | 705 | 0, _) => std::str::from_utf8(value).ok().map(str::to_owned),
         (3802, _) => value.get(1..).and_then(|json| std::str::from_utf8(json).ok()).map(str::to_owned),
         _ => None,
