@@ -5,6 +5,7 @@
     clippy::panic,
     clippy::indexing_slicing,
     clippy::print_stdout,
+    clippy::string_slice,
     clippy::print_stderr,
     missing_docs
 )]
@@ -220,7 +221,7 @@ impl World {
                     let first = if *count == 0 { 0 } else { rows.len() as u64 };
                     footer.batches.push(FooterBatch {
                         seal_seq,
-                        row_group: if *count == 0 { 0 } else { group as u32 },
+                        row_group: if *count == 0 { 0 } else { u32::try_from(group).unwrap() },
                         first_row_in_group: first,
                         count: u64::try_from(*count).unwrap(),
                         group_hashes: tree.group_hashes().iter().map(|hash| *hash.as_bytes()).collect(),
@@ -596,5 +597,5 @@ fn known_misses_are_only_where_no_row_lives() {
         }
     }
     println!("{flips} flips, {misses} unseen; {pages} of them in column chunks, {page_misses} unseen");
-    assert!(flips >= 500 && pages >= 100 && misses < flips);
+    assert!(flips >= 500 && pages >= 50 && misses * 2 < flips && page_misses * 4 < pages);
 }
