@@ -1,0 +1,224 @@
+//! The command line: every subcommand and flag, and nothing else.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Audit trails that can be trusted: records, masks, seals, archives and verifies what people and agents do.
+#[derive(Debug, Parser)]
+#[command(name = "sealtrail", version, about, propagate_version = true)]
+pub(crate) struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Where the configuration is.
+#[derive(Debug, Args, Clone)]
+pub(crate) struct ConfigArg {
+    /// Configuration file; without it the defaults and SEALTRAIL__… variables apply.
+    #[arg(long, short, env = "SEALTRAIL_CONFIG", value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+}
+
+/// How results are printed.
+#[derive(Debug, Args, Clone, Copy)]
+pub(crate) struct OutputArg {
+    /// Print JSON for machines.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// An archive and what to check it with.
+#[derive(Debug, Args, Clone)]
+pub(crate) struct ArchiveArg {
+    /// Archive: `file:///path`, a path, or `s3://bucket/prefix`.
+    #[arg(value_name = "ARCHIVE")]
+    pub(crate) archive: String,
+}
+
+/// Every subcommand.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Show the whole line on real input: scratch Postgres, real psql, two people, verify, one changed byte.
+    Demo(DemoArgs),
+    /// Run every stage in this process.
+    Up(ConfigArg),
+    /// Run the proxy: sockets to audit.raw.
+    Proxy(ConfigArg),
+    /// Run the enricher: audit.raw to audit.enriched.
+    Enrich(ConfigArg),
+    /// Run the masker: audit.enriched to audit.frames and audit.events.
+    Mask(ConfigArg),
+    /// Run the sealer: audit.frames and audit.events to the signed log.
+    Seal(ConfigArg),
+    /// Run the archiver: sealed records to Parquet.
+    Archive(ConfigArg),
+    /// Verify an archive offline. Exit code 0 proven, 1 tampered or empty, 2 unreadable, 3 incomplete, 4 policy not met.
+    Verify(VerifyArgs),
+    /// List the sessions of an archive.
+    Sessions(SessionsArgs),
+    /// Replay a session: statements, parameters, rows and errors as they happened, masked.
+    Replay(ReplayArgs),
+    /// Check or print the configuration.
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Create the topics.
+    #[command(subcommand)]
+    Topics(TopicsCommand),
+    /// Look at records that a stage refused.
+    #[command(subcommand)]
+    Dlq(DlqCommand),
+    /// Make keys.
+    #[command(subcommand)]
+    Keys(KeysCommand),
+    /// Print a completion script for a shell.
+    Completions {
+        /// Shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+/// `sealtrail demo`.
+#[derive(Debug, Args)]
+pub(crate) struct DemoArgs {
+    /// Keep everything (archive, keys, configuration) in this folder, which must not exist or be empty.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) keep: Option<PathBuf>,
+    /// Use a Postgres that runs, as `host:port`, user `postgres`, password in PGPASSWORD, instead of a scratch one.
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) target: Option<String>,
+    /// Print only the summary as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `sealtrail verify`.
+#[derive(Debug, Args)]
+pub(crate) struct VerifyArgs {
+    /// Archive.
+    #[command(flatten)]
+    pub(crate) archive: ArchiveArg,
+    /// Log's verifier key (`origin+id+key`), or a file that holds it. Repeat for more.
+    #[arg(long = "vkey", value_name = "VKEY|FILE", required = true)]
+    pub(crate) vkeys: Vec<String>,
+    /// A checkpoint kept from earlier: the log must extend it.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) pin: Option<PathBuf>,
+    /// Time that the newest seal must be near, as `now` or seconds since epoch.
+    #[arg(long, value_name = "TIME")]
+    pub(crate) now: Option<String>,
+    /// With --now: most seconds between the newest seal and that time.
+    #[arg(long, value_name = "SECONDS", default_value_t = 300)]
+    pub(crate) max_tail_age: u64,
+    /// Threads; 0 is one per core.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) threads: usize,
+    /// Output.
+    #[command(flatten)]
+    pub(crate) output: OutputArg,
+}
+
+/// `sealtrail sessions`.
+#[derive(Debug, Args)]
+pub(crate) struct SessionsArgs {
+    /// Archive.
+    #[command(flatten)]
+    pub(crate) archive: ArchiveArg,
+    /// Output.
+    #[command(flatten)]
+    pub(crate) output: OutputArg,
+}
+
+/// `sealtrail replay`.
+#[derive(Debug, Args)]
+pub(crate) struct ReplayArgs {
+    /// Archive.
+    #[command(flatten)]
+    pub(crate) archive: ArchiveArg,
+    /// Session id, or its beginning when that is unique.
+    pub(crate) session: String,
+    /// Do not wait between records.
+    #[arg(long)]
+    pub(crate) fast: bool,
+    /// Longest wait between two records, seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = 3.0)]
+    pub(crate) idle_max: f64,
+    /// Most rows printed for one result; 0 is all.
+    #[arg(long, default_value_t = 50)]
+    pub(crate) rows: usize,
+    /// Output.
+    #[command(flatten)]
+    pub(crate) output: OutputArg,
+}
+
+/// `sealtrail config …`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Check the whole file; opens no port. Exit code 64 when it is wrong.
+    Check(ConfigArg),
+    /// Print the effective configuration; secrets are sources, never values.
+    Print(ConfigArg),
+    /// Print the JSON schema of the file.
+    Schema,
+}
+
+/// `sealtrail topics …`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum TopicsCommand {
+    /// Create the topics that lack, and check those that exist.
+    Create(ConfigArg),
+    /// List topics with their bounds.
+    List {
+        /// Configuration.
+        #[command(flatten)]
+        config: ConfigArg,
+        /// Output.
+        #[command(flatten)]
+        output: OutputArg,
+    },
+}
+
+/// `sealtrail dlq …`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum DlqCommand {
+    /// List dead letters.
+    Ls {
+        /// Configuration.
+        #[command(flatten)]
+        config: ConfigArg,
+        /// Output.
+        #[command(flatten)]
+        output: OutputArg,
+    },
+    /// Show one dead letter; its bytes stay encrypted.
+    Show {
+        /// Configuration.
+        #[command(flatten)]
+        config: ConfigArg,
+        /// Partition of audit.dlq.
+        partition: i32,
+        /// Offset in it.
+        offset: i64,
+        /// Output.
+        #[command(flatten)]
+        output: OutputArg,
+    },
+}
+
+/// `sealtrail keys …`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum KeysCommand {
+    /// Make the log's signing key, the masker's key and the pseudonym key in a folder; never over existing ones.
+    Init {
+        /// Folder; made with mode 0700.
+        #[arg(long, value_name = "DIR", default_value = "keys")]
+        folder: PathBuf,
+        /// Log origin, such as `audit.example.com/prod`.
+        #[arg(long)]
+        origin: String,
+        /// Output.
+        #[command(flatten)]
+        output: OutputArg,
+    },
+}

@@ -1,0 +1,40 @@
+//! One file per subcommand.
+
+mod completions;
+mod config;
+mod demo;
+mod dlq;
+mod keys;
+mod replay;
+mod sessions;
+mod topics;
+mod up;
+mod verify;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+
+use crate::args::Command;
+use crate::compose::Stage;
+
+/// Runs a subcommand.
+pub(crate) fn run(command: Command) -> Result<ExitCode> {
+    match command {
+        Command::Demo(args) => demo::run(&args),
+        Command::Up(config) => up::run(&config, &Stage::ALL),
+        Command::Proxy(config) => up::run(&config, &[Stage::Proxy]),
+        Command::Enrich(config) => up::run(&config, &[Stage::Enricher]),
+        Command::Mask(config) => up::run(&config, &[Stage::Masker]),
+        Command::Seal(config) => up::run(&config, &[Stage::Sealer]),
+        Command::Archive(config) => up::run(&config, &[Stage::Archiver]),
+        Command::Verify(args) => verify::run(&args),
+        Command::Sessions(args) => sessions::run(&args),
+        Command::Replay(args) => replay::run(&args),
+        Command::Config(command) => config::run(&command),
+        Command::Topics(command) => topics::run(&command),
+        Command::Dlq(command) => dlq::run(&command),
+        Command::Keys(command) => keys::run(&command),
+        Command::Completions { shell } => completions::run(shell),
+    }
+}

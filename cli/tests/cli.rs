@@ -1,0 +1,134 @@
+//! The binary as its users meet it: errors that name the thing, the reason and the next step; documented exit codes.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+fn sealtrail(arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sealtrail"));
+    command.env_clear().args(arguments).output().unwrap()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn keys(folder: &Path) -> String {
+    let folder = folder.join("keys");
+    let output = sealtrail(&[
+        "keys",
+        "init",
+        "--origin",
+        "cli.test.example/log",
+        "--folder",
+        folder.to_str().unwrap(),
+        "--json",
+    ]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let made: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    made["vkey"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_wrong_configuration_is_exit_64_and_names_key_and_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("sealtrail.toml");
+    let check = |text: &str| {
+        std::fs::write(&path, text).unwrap();
+        sealtrail(&["config", "check", "--config", path.to_str().unwrap()])
+    };
+    assert!(check("").status.success());
+    for (text, named) in [
+        ("[sealer]\nbatch_age = 3\n", "batch_age"),
+        ("[sealer]\nbatch_age_ms = 3\n", "sealer.batch_age_ms is 3, must be 10 to 3600000"),
+        ("[topics]\nprefix = \"audit\"\n", "must end in a dot"),
+        ("[bus]\nkind = \"kafka\"\n", "bus.bootstrap is empty"),
+        ("[bus]\nkind = \"rabbit\"\n", "rabbit"),
+        ("[proxy\n", "line 1"),
+    ] {
+        let output = check(text);
+        assert_eq!(output.status.code(), Some(64), "{text}: {}", stderr(&output));
+        assert!(stderr(&output).contains(named), "{text}: {}", stderr(&output));
+    }
+    let missing = sealtrail(&["config", "check", "--config", "no-such-file.toml"]);
+    assert_eq!(missing.status.code(), Some(64));
+    assert!(stderr(&missing).contains("no-such-file.toml"), "{}", stderr(&missing));
+}
+
+#[test]
+fn what_config_print_prints_is_a_configuration() {
+    let folder = tempfile::tempdir().unwrap();
+    let printed = sealtrail(&["config", "print"]);
+    assert!(printed.status.success(), "{}", stderr(&printed));
+    let path = folder.path().join("printed.toml");
+    std::fs::write(&path, &printed.stdout).unwrap();
+    let check = sealtrail(&["config", "check", "--config", path.to_str().unwrap()]);
+    assert!(check.status.success(), "{}", stderr(&check));
+}
+
+#[test]
+fn keys_are_never_replaced_and_private_ones_are_private() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    let vkey = keys(folder.path());
+    assert!(vkey.starts_with("cli.test.example/log+"), "{vkey}");
+    for name in ["log.key", "masker.key", "pseudonym.key"] {
+        let mode = std::fs::metadata(folder.path().join("keys").join(name)).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode, 0o600, "{name}");
+    }
+    let before = std::fs::read(folder.path().join("keys/log.key")).unwrap();
+    let again = sealtrail(&[
+        "keys",
+        "init",
+        "--origin",
+        "x.example/log",
+        "--folder",
+        folder.path().join("keys").to_str().unwrap(),
+    ]);
+    assert_eq!(again.status.code(), Some(1));
+    assert!(stderr(&again).contains("log.key"), "{}", stderr(&again));
+    assert_eq!(std::fs::read(folder.path().join("keys/log.key")).unwrap(), before);
+}
+
+/// P42: nothing found is a failure, never a success.
+#[test]
+fn verify_of_nothing_is_exit_1() {
+    let folder = tempfile::tempdir().unwrap();
+    let vkey = keys(folder.path());
+    let empty = folder.path().join("archive");
+    std::fs::create_dir(&empty).unwrap();
+    let output = sealtrail(&["verify", empty.to_str().unwrap(), "--vkey", &vkey, "--json"]);
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(report["findings"].as_array().unwrap().iter().any(|finding| finding["code"] == "T30"), "{report:#}");
+    let gone = sealtrail(&["verify", folder.path().join("nowhere").to_str().unwrap(), "--vkey", &vkey]);
+    assert!(matches!(gone.status.code(), Some(1 | 2)), "{:?}", gone.status.code());
+}
+
+#[test]
+fn a_wrong_verifier_key_is_exit_64() {
+    let output = sealtrail(&["verify", ".", "--vkey", "not+a+key"]);
+    assert_eq!(output.status.code(), Some(64), "{}", stderr(&output));
+    assert!(stderr(&output).contains("not+a+key"));
+}
+
+#[test]
+fn completions_are_made_for_shells() {
+    for shell in ["bash", "zsh", "fish"] {
+        let output = sealtrail(&["completions", shell]);
+        assert!(output.status.success() && String::from_utf8_lossy(&output.stdout).contains("sealtrail"), "{shell}");
+    }
+}
+
+/// The reference follows the code: `UPDATE_GOLDEN=1` writes it, otherwise a difference fails.
+#[test]
+fn the_configuration_schema_is_the_reference() {
+    let output = sealtrail(&["config", "schema"]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/reference/config.schema.json");
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::write(&path, &output.stdout).unwrap();
+    }
+    let committed = std::fs::read(&path).unwrap_or_default();
+    assert!(committed == output.stdout, "docs/reference/config.schema.json is stale; run with UPDATE_GOLDEN=1");
+}
