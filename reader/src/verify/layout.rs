@@ -142,7 +142,7 @@ mod tests {
         assert!(stray(vec![4..9, 0..4, 9..12, 9..9], 12).is_empty());
         assert_eq!(stray(vec![0..4, 6..12], 12), [Stray::Gap(4..6)]);
         assert_eq!(stray(vec![0..4, 3..12], 12), [Stray::Overlap(3..4)]);
-        assert_eq!(stray(Vec::from([0..4]), 12), [Stray::Gap(4..12)]);
-        assert_eq!(stray(Vec::from([0..14]), 12), [Stray::Overlap(12..14)]);
+        assert_eq!(stray(std::iter::once(0..4).collect(), 12), [Stray::Gap(4..12)]);
+        assert_eq!(stray(std::iter::once(0..14).collect(), 12), [Stray::Overlap(12..14)]);
     }
 }
