@@ -1,3 +1,4 @@
+//! The archiver on the embedded bus: same bytes however it is polled, restarts, races, objects that hold something else.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

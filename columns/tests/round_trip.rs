@@ -1,3 +1,4 @@
+//! Records to columns and back, and the leaf inputs of both: property tests over arbitrary records.
 #![allow(
     clippy::string_slice,
     clippy::unwrap_used,

@@ -1,3 +1,4 @@
+//! The store on a folder and on S3 with Object Lock: create-only, locked, refused when unlocked.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -13,15 +13,19 @@ const GOLDEN: &str = "xtask/layers.txt";
 
 /// What the shipped code of a package may import of ours; a package not listed may import what its line in the golden
 /// file says.
-const ALLOWED: [(&str, &[&str]); 8] = [
+const ALLOWED: [(&str, &[&str]); 12] = [
     ("schemas", &[]),
+    ("columns", &["schemas"]),
+    ("sql", &[]),
     ("tlog", &[]),
     ("xtask", &[]),
     ("stage", &["schemas"]),
     ("enricher", &["schemas", "stage"]),
-    ("reader", &["schemas", "tlog"]),
+    ("ingest-proxy", &["schemas", "sql", "stage"]),
+    ("masker", &["schemas", "sql", "stage"]),
+    ("reader", &["columns", "schemas", "tlog"]),
     ("sealer", &["schemas", "stage", "tlog"]),
-    ("archiver", &["schemas", "stage", "tlog"]),
+    ("archiver", &["columns", "schemas", "stage", "tlog"]),
 ];
 /// Stages, which never import each other, the reader or the command line.
 const STAGES: [&str; 5] = ["ingest-proxy", "enricher", "masker", "sealer", "archiver"];

@@ -1,3 +1,4 @@
+//! Tokens against an issuer of the test's own, good ones and every kind of bad one.
 use super::*;
 use parking_lot::Mutex;
 use ring::rand::SystemRandom;
