@@ -2,10 +2,12 @@
 //! them to the tap in the order of the socket (I-03).
 
 use schemas::Record as _;
-use schemas::v1::{Direction, Facts, FrameKind, Label, Protocol, RawFrame, Session, SessionContent, Uuid};
+use schemas::v1::{CommandContent, Direction, Facts, FrameKind, Label, Protocol, RawFrame, Session, SessionContent, Uuid};
 
 use crate::encrypt::{EncryptError, SessionCipher};
-use crate::protocol::postgres::facts::{Command, FrameHead, Observed, encode_command, encode_message};
+use crate::protocol::postgres::facts::{
+    Columns, Command, FactsRef, FrameHead, Observed, Parameters, Relations, encode_command, encode_message,
+};
 use crate::protocol::postgres::observe::Sink;
 use crate::tap::{SessionTap, TapError};
 
@@ -38,6 +40,50 @@ impl RecordError {
             Self::Encrypt(_) => "58000",
         }
     }
+}
+
+/// Longest content of a COMMAND, encoded; with facts and framing the record stays well below the bus's 1 MiB.
+pub const COMMAND_BYTES_MAX: usize = 512 * 1024;
+/// Most bytes of lists (columns, parameters, relations) in the facts of one record.
+pub const FACTS_BYTES_MAX: usize = 384 * 1024;
+
+/// Cuts the content of a command to [`COMMAND_BYTES_MAX`]: values first, the longest of them first, then the statement.
+/// The frames of the messages keep all of it.
+fn cut_command(plain: &mut Vec<u8>) {
+    let mut content = CommandContent::from_body(plain).unwrap_or_default();
+    let lengths: Vec<usize> =
+        content.parameters.iter().filter_map(|parameter| parameter.value.as_ref().map(Vec::len)).collect();
+    let values: usize = lengths.iter().sum();
+    // A length prefix does not grow when its value is cut.
+    let room = COMMAND_BYTES_MAX.saturating_sub(plain.len().saturating_sub(values));
+    let (mut low, mut high) = (0, lengths.iter().copied().max().unwrap_or(0));
+    while low < high {
+        let level = (low + high).div_ceil(2);
+        if lengths.iter().map(|length| level.min(*length)).sum::<usize>() <= room { low = level } else { high = level - 1 }
+    }
+    for value in content.parameters.iter_mut().filter_map(|parameter| parameter.value.as_mut()) {
+        value.truncate(low);
+    }
+    plain.clear();
+    content.encode(plain);
+    let excess = plain.len().saturating_sub(COMMAND_BYTES_MAX);
+    if excess > 0 {
+        content.statement.truncate(content.statement.len().saturating_sub(excess));
+        plain.clear();
+        content.encode(plain);
+    }
+}
+
+/// The same facts without their lists when those are too long for one record; `facts_cut` says so.
+fn fit_facts<'a>(facts: &FactsRef<'a>) -> FactsRef<'a> {
+    let lists = facts.columns.map_or(0, Columns::bytes)
+        + facts.parameters.map_or(0, Parameters::bytes)
+        + facts.relations.map_or(0, Relations::bytes);
+    if lists <= FACTS_BYTES_MAX {
+        return *facts;
+    }
+    let reason_code = if facts.reason_code.is_empty() { "facts_cut" } else { facts.reason_code };
+    FactsRef { columns: None, parameters: None, relations: None, reason_code, ..*facts }
 }
 
 /// Makes and hands in the records of one session. A [`Sink`] of the observer.
@@ -183,15 +229,65 @@ impl Records {
 impl Sink for Records {
     fn message(&mut self, observed: &Observed<'_>) {
         let head = self.seal(FrameKind::Message, observed.content.bytes());
-        self.batch.push(self.tap.raw(|out| encode_message(&head, observed, &self.payload, out)));
+        let observed = Observed { facts: observed.facts.as_ref().map(fit_facts), ..*observed };
+        self.batch.push(self.tap.raw(|out| encode_message(&head, &observed, &self.payload, out)));
     }
 
     fn command(&mut self, command: &Command<'_>) {
         let mut plain = std::mem::take(&mut self.plain);
         plain.clear();
         command.content.put(&mut plain);
+        let mut command = Command { facts: fit_facts(&command.facts), ..*command };
+        if plain.len() > COMMAND_BYTES_MAX {
+            cut_command(&mut plain);
+            if command.facts.reason_code.is_empty() {
+                command.facts.reason_code = "content_cut";
+            }
+        }
         let head = self.seal(FrameKind::Command, &plain);
-        self.batch.push(self.tap.raw(|out| encode_command(&head, command, &self.payload, out)));
+        self.batch.push(self.tap.raw(|out| encode_command(&head, &command, &self.payload, out)));
         self.plain = plain;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use schemas::v1::ParameterValue;
+
+    fn cut(lengths: &[usize], statement: usize) -> CommandContent {
+        let parameter = |length: &usize| ParameterValue { value: Some(vec![7; *length]), ..ParameterValue::default() };
+        let content = CommandContent {
+            statement: vec![b's'; statement],
+            statement_bytes: 1 << 30,
+            parameters: lengths.iter().map(parameter).collect(),
+            ..CommandContent::default()
+        };
+        let mut plain = Vec::new();
+        content.encode(&mut plain);
+        cut_command(&mut plain);
+        assert!(plain.len() <= COMMAND_BYTES_MAX && plain.len() > COMMAND_BYTES_MAX - 1024, "{}", plain.len());
+        CommandContent::from_body(&plain).unwrap()
+    }
+
+    #[test]
+    fn the_longest_values_are_cut_first_and_the_statement_last() {
+        let content = cut(&[10, 400_000, 60_000, 300_000], 1000);
+        let kept: Vec<usize> = content.parameters.iter().map(|p| p.value.as_ref().unwrap().len()).collect();
+        assert_eq!((kept[0], kept[2], kept[1]), (10, 60_000, kept[3]));
+        assert!(kept[1] > 200_000);
+        assert_eq!(content.statement.len(), 1000);
+        let content = cut(&vec![3; 60_000], 500_000);
+        assert_eq!(content.parameters.len(), 60_000);
+        assert!(content.statement.len() < 500_000 && content.statement_bytes == 1 << 30);
+    }
+
+    #[test]
+    fn lists_that_are_too_long_are_left_out_and_said_so() {
+        let long = Relations::new(&["r".repeat(FACTS_BYTES_MAX)]);
+        let facts = fit_facts(&FactsRef { relations: Some(&long), command_kind: "SELECT", ..FactsRef::default() });
+        assert_eq!((facts.relations.is_none(), facts.reason_code, facts.command_kind), (true, "facts_cut", "SELECT"));
+        let short = Relations::new(&["r"]);
+        assert!(fit_facts(&FactsRef { relations: Some(&short), ..FactsRef::default() }).relations.is_some());
     }
 }

@@ -110,6 +110,7 @@ pub fn start(config: &ProxyConfig, env: &Env) -> Result<ProxyRunning, StageFailu
         instance: env.instance.clone(),
         wait_max: Duration::from_millis(config.capture.wait_ms_max),
         batch_bytes: BATCH_BYTES,
+        quarantine: config.journal.folder.join("quarantine"),
     };
     let address = config.listen;
     let socket = std::net::TcpListener::bind(address).map_err(|source| StartError::Listen { address, source })?;

@@ -11,7 +11,9 @@
 //! | `journaled` | synced in the journal | goes on until the journal is full, waits `wait_max`, then `journal_full` |
 //! | `buffered` | in bounded memory in front of the journal | as `journaled` |
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
+use std::io::Write as _;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
@@ -100,6 +102,8 @@ pub struct Options {
     pub wait_max: Duration,
     /// Bytes sent to the bus in one commit.
     pub batch_bytes: usize,
+    /// Folder for records that the bus refuses for good; made when needed.
+    pub quarantine: PathBuf,
 }
 
 /// Counters of a tap; the metrics are read from them.
@@ -111,6 +115,8 @@ pub struct Counters {
     pub committed: AtomicU64,
     /// Failed attempts at the bus.
     pub bus_errors: AtomicU64,
+    /// Records the bus will never take, set aside in files: each is a gap in its session's sequence.
+    pub quarantined: AtomicU64,
     /// Sessions refused or ended because they could not be recorded.
     pub refused: AtomicU64,
 }
@@ -139,6 +145,46 @@ const HEAD: usize = 17;
 /// First pause after a failed attempt at the bus; it doubles up to [`BACKOFF_MAX`].
 const BACKOFF: Duration = Duration::from_millis(20);
 const BACKOFF_MAX: Duration = Duration::from_secs(1);
+
+/// Times the bus must refuse the same record before it counts as refused for good.
+const REFUSALS: u32 = 2;
+/// Most records set aside with no record taken between them; more is a broken bus, and everything stays in the journal.
+const QUARANTINE_MAX: usize = 16;
+
+/// A failed attempt at the bus; `refused` is the record it did not take, when it is that record's fault.
+struct SendError {
+    error: BusError,
+    refused: Option<u64>,
+}
+
+impl From<BusError> for SendError {
+    fn from(error: BusError) -> Self {
+        Self { error, refused: None }
+    }
+}
+
+/// Records that the bus refuses, while the rest goes on.
+#[derive(Default)]
+struct Suspects {
+    last: Option<u64>,
+    refusals: u32,
+    skipped: BTreeSet<u64>,
+    /// Set aside since the bus last took a record.
+    in_a_row: usize,
+}
+
+impl Suspects {
+    /// Notes a refusal; true when the record is to be left out from now on.
+    fn refused(&mut self, index: u64) -> bool {
+        self.refusals = if self.last == Some(index) { self.refusals + 1 } else { 1 };
+        self.last = Some(index);
+        let skip = self.refusals >= REFUSALS && self.in_a_row + self.skipped.len() < QUARANTINE_MAX;
+        if skip {
+            self.skipped.insert(index);
+        }
+        skip
+    }
+}
 
 impl Tap {
     /// Starts the thread that carries the journal to the bus, beginning with what an earlier process left.
@@ -199,6 +245,7 @@ impl Tap {
 
     fn carry(&self, bus: &dyn Bus, first: u64) {
         let (mut next, mut writer, mut pause) = (first, None, BACKOFF);
+        let mut suspects = Suspects::default();
         while !self.stop.load(Ordering::Acquire) {
             if !self.journal.wait_durable(next, Duration::from_millis(50)) {
                 continue;
@@ -213,8 +260,14 @@ impl Tap {
                 }
             };
             let Some(last) = entries.last().map(|entry| entry.index) else { continue };
-            match self.send(bus, &mut writer, &entries) {
+            match self.send(bus, &mut writer, &entries, &suspects.skipped) {
                 Ok(()) => {
+                    if let Err(error) = self.set_aside(&entries, &mut suspects) {
+                        // Not lost: nothing is trimmed, and the batch is sent again (repeats are dropped downstream).
+                        tracing::error!(%error, "a record the bus refuses could not be set aside; trying again");
+                        std::thread::sleep(BACKOFF_MAX);
+                        continue;
+                    }
                     (next, pause) = (last + 1, BACKOFF);
                     self.counters.committed.fetch_add(entries.len() as u64, Ordering::Relaxed);
                     self.committed.send_replace(next);
@@ -222,9 +275,14 @@ impl Tap {
                         tracing::warn!(%error, "a journal segment could not be removed");
                     }
                 }
-                Err(error) => {
+                Err(SendError { error, refused }) => {
                     self.counters.bus_errors.fetch_add(1, Ordering::Relaxed);
                     tracing::warn!(%error, "the bus did not take records; they stay in the journal");
+                    if let Some(index) = refused
+                        && suspects.refused(index)
+                    {
+                        tracing::error!(index, %error, "the bus refuses a record for good; the rest goes on without it");
+                    }
                     self.recover(&mut writer, &error);
                     std::thread::sleep(pause);
                     pause = (pause * 2).min(BACKOFF_MAX);
@@ -233,7 +291,30 @@ impl Tap {
         }
     }
 
-    fn send(&self, bus: &dyn Bus, writer: &mut Option<Box<dyn Writer>>, entries: &[Entry]) -> Result<(), BusError> {
+    /// Writes the records left out of a batch that the bus took into files of their own.
+    fn set_aside(&self, entries: &[Entry], suspects: &mut Suspects) -> std::io::Result<()> {
+        let taken = entries.iter().any(|entry| !suspects.skipped.contains(&entry.index));
+        suspects.in_a_row = if taken { 0 } else { suspects.in_a_row + suspects.skipped.len() };
+        for entry in entries.iter().filter(|entry| suspects.skipped.contains(&entry.index)) {
+            std::fs::create_dir_all(&self.options.quarantine)?;
+            let path = self.options.quarantine.join(format!("{:020}.record", entry.index));
+            let mut file = std::fs::File::create(&path)?;
+            file.write_all(&entry.body)?;
+            file.sync_all()?;
+            self.counters.quarantined.fetch_add(1, Ordering::Relaxed);
+            tracing::error!(index = entry.index, path = %path.display(), "a record the bus refuses was set aside");
+        }
+        suspects.skipped.clear();
+        Ok(())
+    }
+
+    fn send(
+        &self,
+        bus: &dyn Bus,
+        writer: &mut Option<Box<dyn Writer>>,
+        entries: &[Entry],
+        skipped: &BTreeSet<u64>,
+    ) -> Result<(), SendError> {
         let open = match writer.take() {
             Some(open) => open,
             None => bus.writer(&WriterSpec { name: self.options.instance.clone(), mode: WriteMode::Idempotent })?,
@@ -241,7 +322,7 @@ impl Tap {
         let open = writer.insert(open);
         open.begin()?;
         let mut value = Vec::new();
-        for entry in entries {
+        for entry in entries.iter().filter(|entry| !skipped.contains(&entry.index)) {
             let Some((head, body)) = entry.body.split_first_chunk::<HEAD>() else { continue };
             let [topic, id @ ..] = *head;
             let (topic, framing) = match topic {
@@ -253,9 +334,13 @@ impl Tap {
             value.extend_from_slice(body);
             let key = Uuid(id).to_text();
             let partition = partition_for(key.as_bytes(), self.options.partitions);
-            open.send(topic, partition, Some(key.as_bytes()), Some(&value))?;
+            open.send(topic, partition, Some(key.as_bytes()), Some(&value)).map_err(|error| {
+                // A lasting refusal of this very call: the record's own fault (its size), as the writer is open.
+                let refused = (error.kind == BusErrorKind::Fatal).then_some(entry.index);
+                SendError { error, refused }
+            })?;
         }
-        open.commit(None)
+        Ok(open.commit(None)?)
     }
 
     fn recover(&self, writer: &mut Option<Box<dyn Writer>>, error: &BusError) {

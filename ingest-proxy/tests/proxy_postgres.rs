@@ -65,8 +65,8 @@ fn psql_works_over_verified_tls_and_the_audit_holds_every_statement() {
     assert!(contexts().all(|context| context.principal.email == "ada@example.test" && context.target.name == "crm"));
     assert!(contexts().all(|context| context.client_ip == "127.0.0.1" && context.application == "psql"));
     // Rows of 8 MiB lie in chunks; the copied lines and the error are there, encrypted.
-    let plain: Vec<Vec<u8>> = trails.iter().flat_map(|trail| trail.messages("CopyData")).collect();
-    assert_eq!(plain, [b"1\tada\n", b"2\tbob\n", b"1\tada\n", b"2\tbob\n"]);
+    let copied: Vec<u8> = trails.iter().flat_map(|trail| trail.messages("CopyData")).flatten().collect();
+    assert_eq!(String::from_utf8_lossy(&copied).matches("1\tada\n2\tbob\n").count(), 2);
     let row: usize = trails.iter().flat_map(|trail| trail.messages("DataRow")).map(|chunk| chunk.len()).max().unwrap();
     assert_eq!(row, 64 * 1024);
     let failed = trails.iter().flat_map(|trail| &trail.frames).filter(|frame| frame.kind == FrameKind::Command);

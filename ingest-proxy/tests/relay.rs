@@ -44,6 +44,7 @@ impl World {
             instance: "proxy-0".into(),
             wait_max: Duration::from_secs(2),
             batch_bytes: 1 << 20,
+            quarantine: folder.path().join("quarantine"),
         };
         let tap = Tap::start(journal.clone(), bus.clone(), options).unwrap();
         Self { _folder: folder, bus, journal, tap }

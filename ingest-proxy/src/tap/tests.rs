@@ -5,6 +5,9 @@ use stage::bus::{Membership, Position, Reader, ReaderSpec, TopicInfo, TopicParti
 
 type Seen = (String, Vec<u8>, Vec<u8>);
 
+/// Values above this are refused for good, as a broker refuses what passes its limit.
+const TOO_LARGE: usize = 50_000;
+
 /// A bus that keeps what was committed, and can be taken down.
 #[derive(Default)]
 struct FakeBus {
@@ -46,6 +49,9 @@ impl Writer for FakeWriter {
         Ok(())
     }
     fn send(&mut self, topic: &str, _: i32, key: Option<&[u8]>, value: Option<&[u8]>) -> Result<(), BusError> {
+        if value.unwrap().len() > TOO_LARGE {
+            return Err(BusError::new(BusErrorKind::Fatal, "send", "the record is too large"));
+        }
         self.open.push((topic.to_owned(), key.unwrap().to_vec(), value.unwrap().to_vec()));
         Ok(())
     }
@@ -83,6 +89,7 @@ impl World {
             instance: "proxy-0".into(),
             wait_max: Duration::from_millis(150),
             batch_bytes: 1 << 20,
+            quarantine: self.folder.path().join("quarantine"),
         };
         let tap = Tap::start(journal.clone(), self.bus.clone(), options).unwrap();
         (journal, tap)
@@ -199,6 +206,34 @@ fn a_full_journal_refuses_in_words_and_recovers_by_itself() {
     let count = usize::try_from(sequence).unwrap();
     assert_eq!(world.wait(count).len(), count);
     block(record(&mut session, sequence)).unwrap();
+    tap.stop();
+    journal.close();
+}
+
+#[test]
+fn a_record_the_bus_refuses_for_good_is_set_aside_and_the_rest_goes_on() {
+    let world = World::new();
+    let (journal, tap) = world.open(1 << 24);
+    let mut session = tap.session(Uuid([3; 16]), Guarantee::Acked, 1 << 20);
+    block(async {
+        record(&mut session, 0).await.unwrap();
+        let poison = RawFrame { payload: vec![9; TOO_LARGE + 1], ..frame(1) };
+        let body = session.raw(|out| poison.encode(out));
+        session.record(&[body]).await.unwrap();
+        record(&mut session, 2).await.unwrap();
+    });
+    let seen = world.wait(2);
+    assert_eq!(seen.len(), 2);
+    for _ in 0..200 {
+        if tap.committed() == 3 {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert_eq!((tap.committed(), tap.counters().quarantined.load(Ordering::Relaxed)), (3, 1));
+    let files: Vec<_> = std::fs::read_dir(world.folder.path().join("quarantine")).unwrap().collect();
+    let body = std::fs::read(files[0].as_ref().unwrap().path()).unwrap();
+    assert_eq!((files.len(), RawFrame::from_body(&body[HEAD..]).unwrap().sequence), (1, 1));
     tap.stop();
     journal.close();
 }
