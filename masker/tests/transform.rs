@@ -264,7 +264,7 @@ fn copy_csv_is_masked_by_field() {
     bench.message("CopyInResponse", None, b"\0\0\0");
     let frame = bench.message("CopyData", Some(facts()), rows.as_bytes());
     let written = text(&frame);
-    let pseudonyms: Vec<&str> = written.split("<email:e0:").skip(1).map(|part| &part[..32]).collect();
+    let pseudonyms: Vec<&str> = written.split("<email:e0:").skip(1).filter_map(|part| part.get(..32)).collect();
     assert_eq!(pseudonyms.len(), 2);
     assert_ne!(pseudonyms[0], pseudonyms[1]);
     let expected = format!(

@@ -6,6 +6,7 @@
 //! input, and every list has a bound (I-10). Source of the lexical rules: PostgreSQL 18 documentation,
 //! chapter 4.1 "Lexical Structure".
 
+mod class;
 mod operand;
 mod relation;
 mod secret;
