@@ -13,7 +13,7 @@ use crate::protocol::postgres::codec::HEADER_LEN;
 use crate::protocol::postgres::message::startup::packet_len;
 
 /// Longest message read during login: a password of 64 KiB, or a target's notice.
-pub const LOGIN_MESSAGE_BYTES_MAX: usize = 65_535 + 4;
+pub(crate) const LOGIN_MESSAGE_BYTES_MAX: usize = 65_535 + 4;
 
 /// Longest time for the last words to a peer that may not read any more.
 pub(crate) const FAREWELL: std::time::Duration = std::time::Duration::from_secs(1);

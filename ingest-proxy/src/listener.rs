@@ -186,7 +186,10 @@ async fn open(shared: &Arc<Shared>, mut stream: TcpStream) -> io::Result<Opening
                 if matches!(timeout(Duration::ZERO, stream.peek(&mut first)).await, Ok(Ok(bytes)) if bytes > 0) {
                     let words = fatal("08P01", "sealtrail: received unencrypted data after the request for tls", "");
                     Link::new(stream).farewell(&words).await;
-                    return Err(io::Error::new(io::ErrorKind::InvalidData, "unencrypted data after the request for tls"));
+                    return Err(io::Error::new(
+                        io::ErrorKind::InvalidData,
+                        "unencrypted data after the request for tls",
+                    ));
                 }
                 stream.write_all(b"S").await?;
                 return secure(shared, stream, false).await;

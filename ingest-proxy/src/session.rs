@@ -2,7 +2,9 @@
 //! them to the tap in the order of the socket (I-03).
 
 use schemas::Record as _;
-use schemas::v1::{CommandContent, Direction, Facts, FrameKind, Label, Protocol, RawFrame, Session, SessionContent, Uuid};
+use schemas::v1::{
+    CommandContent, Direction, Facts, FrameKind, Label, Protocol, RawFrame, Session, SessionContent, Uuid,
+};
 
 use crate::encrypt::{EncryptError, SessionCipher};
 use crate::protocol::postgres::facts::{
@@ -59,7 +61,11 @@ fn cut_command(plain: &mut Vec<u8>) {
     let (mut low, mut high) = (0, lengths.iter().copied().max().unwrap_or(0));
     while low < high {
         let level = (low + high).div_ceil(2);
-        if lengths.iter().map(|length| level.min(*length)).sum::<usize>() <= room { low = level } else { high = level - 1 }
+        if lengths.iter().map(|length| level.min(*length)).sum::<usize>() <= room {
+            low = level
+        } else {
+            high = level - 1
+        }
     }
     for value in content.parameters.iter_mut().filter_map(|parameter| parameter.value.as_mut()) {
         value.truncate(low);

@@ -116,8 +116,11 @@ pub fn start(config: &ProxyConfig, env: &Env) -> Result<ProxyRunning, StageFailu
     let socket = std::net::TcpListener::bind(address).map_err(|source| StartError::Listen { address, source })?;
     socket.set_nonblocking(true)?;
     let listen_addr = socket.local_addr()?;
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(WORKERS).thread_name("proxy").enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(WORKERS)
+        .thread_name("proxy")
+        .enable_all()
+        .build()?;
     let journal_options = journal::Options {
         bytes_max: config.journal.bytes_max,
         segment_bytes: config.journal.segment_bytes,

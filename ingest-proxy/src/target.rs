@@ -101,7 +101,8 @@ impl Dialer {
     /// # Errors
     /// [`StartError`].
     pub(crate) fn new(name: &str, config: &TargetConfig) -> Result<Self, StartError> {
-        let wrong = |field: &str, reason: String| StartError::Setting { field: format!("targets.{name}.{field}"), reason };
+        let wrong =
+            |field: &str, reason: String| StartError::Setting { field: format!("targets.{name}.{field}"), reason };
         let (host, _port) = config
             .address
             .rsplit_once(':')
@@ -273,8 +274,7 @@ mod tests {
     #[test]
     fn nobody_answers_is_said_with_the_name_of_the_target() {
         let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let config =
-            TargetConfig { address: free.to_string(), tls: TargetTls::Disable, ..TargetConfig::default() };
+        let config = TargetConfig { address: free.to_string(), tls: TargetTls::Disable, ..TargetConfig::default() };
         let dialer = Dialer::new("crm", &config).unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let error = runtime.block_on(dialer.dial()).err().unwrap();

@@ -6,7 +6,8 @@
     clippy::indexing_slicing,
     clippy::print_stdout,
     clippy::print_stderr,
-    missing_docs
+    missing_docs,
+    unreachable_pub
 )]
 
 #[path = "support/world.rs"]
@@ -33,7 +34,9 @@ fn psql_works_over_verified_tls_and_the_audit_holds_every_statement() {
     let run = |sql: &[&str]| {
         let mut psql = world.psql("crm", &token);
         psql.args(["-A", "-t", "-q"]);
-        sql.iter().for_each(|sql| drop(psql.args(["-c", sql])));
+        for sql in sql {
+            psql.args(["-c", sql]);
+        }
         psql.output().unwrap()
     };
     let text = |output: &std::process::Output| String::from_utf8_lossy(&output.stdout).into_owned();
@@ -50,7 +53,10 @@ fn psql_works_over_verified_tls_and_the_audit_holds_every_statement() {
     let big = run(&["select repeat('x', 8388608)"]);
     assert_eq!(big.stdout.len(), (8 << 20) + 1, "{}", String::from_utf8_lossy(&big.stderr));
     // `target/database`, and a database that is not there: the target's own word.
-    assert_eq!(text(&world.psql("crm/template1", &token).args(["-Atc", "select current_database()"]).output().unwrap()), "template1\n");
+    assert_eq!(
+        text(&world.psql("crm/template1", &token).args(["-Atc", "select current_database()"]).output().unwrap()),
+        "template1\n"
+    );
     let absent = world.psql("crm/absent", &token).args(["-c", "select 1"]).output().unwrap();
     assert!(String::from_utf8_lossy(&absent.stderr).contains("target \"crm\": database \"absent\" does not exist"));
 
@@ -59,7 +65,10 @@ fn psql_works_over_verified_tls_and_the_audit_holds_every_statement() {
     trails.iter().for_each(Trail::check_closed);
     let statements: Vec<String> = trails.iter().flat_map(Trail::statements).collect();
     for statement in ["select 40 + 2", "select 'a'", "select 1/0", "copy t from stdin", "select repeat('x', 8388608)"] {
-        assert!(statements.iter().any(|found| found.trim().trim_end_matches(';') == statement), "{statement}: {statements:?}");
+        assert!(
+            statements.iter().any(|found| found.trim().trim_end_matches(';') == statement),
+            "{statement}: {statements:?}"
+        );
     }
     let contexts = || trails.iter().map(|trail| &trail.session.context);
     assert!(contexts().all(|context| context.principal.email == "ada@example.test" && context.target.name == "crm"));
@@ -118,7 +127,8 @@ fn tokens_are_taken_over_tls_only_and_first_bytes_must_be_the_protocol() {
     let token = world.issuer.token(|_, _| ());
     let error = Raw::login(world.address(), &[("user", "ada"), ("database", "crm")], &token).err().unwrap();
     assert_eq!((error.code.as_str(), error.detail.as_str()), ("28000", "tls_required"));
-    let wrong_host = format!("postgresql://ada@localhost:{}/crm?sslmode=verify-full&sslrootcert=system", world.address().port());
+    let wrong_host =
+        format!("postgresql://ada@localhost:{}/crm?sslmode=verify-full&sslrootcert=system", world.address().port());
     let psql = postgres().psql_at(&wrong_host).env("PGPASSWORD", &token).args(["-c", "select 1"]).output().unwrap();
     assert!(!psql.status.success(), "an authority that did not sign is not trusted by the client");
     let ask = |bytes: &[u8]| {
@@ -199,8 +209,11 @@ fn a_cancel_reaches_the_statement_of_its_session_and_is_recorded() {
         let mut raw = Raw::login_minor(world.address(), minor, &parameters, &token).unwrap();
         assert_eq!(raw.key.len(), if minor == 2 { 32 } else { 4 });
         raw.send_query("select pg_sleep(60)");
-        let pid = format!("select count(*) from pg_stat_activity where query = 'select pg_sleep(60)'");
-        testkit::wait::becomes("sleeps", Duration::from_secs(10), &"1\n".to_owned(), || postgres().psql("postgres", &pid)).unwrap();
+        let asleep = "select count(*) from pg_stat_activity where query = 'select pg_sleep(60)'";
+        testkit::wait::becomes("sleeps", Duration::from_secs(10), &"1\n".to_owned(), || {
+            postgres().psql("postgres", asleep)
+        })
+        .unwrap();
         let cancel = |key: &[u8]| {
             let mut packet = Vec::new();
             build::cancel_request(&mut packet, raw.process, key);
@@ -307,4 +320,35 @@ fn limits_of_process_and_principal_hold() {
     let again = testkit::wait::eventually("room", Duration::from_secs(5), || Ok(login(&token).ok())).unwrap();
     drop(again);
     assert!(world.stop_and_read(&[&token, &other]).iter().all(|trail| trail.session.state != SessionState::Unknown));
+}
+
+/// Rates of `pgbench -S`, directly and through the proxy. Run in release: `cargo test --release -p ingest-proxy --test
+/// proxy_postgres -- --ignored --nocapture`.
+#[test]
+#[ignore = "a measurement"]
+fn measure_pgbench() {
+    let server = testkit::postgres::Postgres::start(&testkit::postgres::Options::bench()).unwrap();
+    let pgbench = server.program("pgbench");
+    let prepared = Command::new(&pgbench).args(["-i", "-q", "-s", "10", &server.url("postgres", "require")]).output();
+    assert!(prepared.unwrap().status.success());
+    let rate = |url: &str, token: &str, clients: u32| {
+        let mut command = Command::new(&pgbench);
+        command.args(["-S", "-n", "-M", "prepared", "-j", "1", "-T", "5", "-c", &clients.to_string(), url]);
+        let output = command.env("PGPASSWORD", token).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let line = |start: &str| text.lines().find(|line| line.starts_with(start)).unwrap_or_default().to_owned();
+        format!("{} | {} {}", line("latency average"), line("tps"), String::from_utf8_lossy(&output.stderr))
+    };
+    for clients in [1, 50] {
+        eprintln!("{clients} clients, direct: {}", rate(&server.url("postgres", "require"), PASSWORD, clients));
+    }
+    for guarantee in [Guarantee::Buffered, Guarantee::Journaled] {
+        let world = World::before(&server, |config| config.capture.guarantee = guarantee);
+        let token = world.issuer.token(|_, _| ());
+        for clients in [1, 50] {
+            eprintln!("{clients} clients, {}: {}", guarantee.as_str(), rate(&world.url("crm"), &token, clients));
+        }
+        eprintln!("records {:?}", world.proxy().records());
+        world.stop();
+    }
 }

@@ -23,11 +23,11 @@ use ingest_proxy::{ProxyRunning, start};
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use ring::rand::SystemRandom;
 use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
+use schemas::Record;
 use schemas::framing::split;
 use schemas::payload;
 use schemas::topics::Topics;
 use schemas::v1::{CommandContent, FrameKind, RawFrame, Session, SessionState};
-use schemas::Record;
 use serde_json::{Value, json};
 use stage::bus::embedded::{Embedded, EmbeddedConfig};
 use stage::bus::{Assign, Batch, Bus, Cleanup, PollLimit, Position, ReaderSpec, TopicPartition, TopicSpec};
@@ -168,6 +168,11 @@ impl World {
 
     pub fn raise(&self, level: Level) {
         self.env.shutdown.raise(level);
+    }
+
+    /// Stops the proxy without reading what it recorded.
+    pub fn stop(mut self) {
+        self.proxy.take().unwrap().stop(Level::Stop).unwrap();
     }
 
     /// A libpq URL over verified TLS.

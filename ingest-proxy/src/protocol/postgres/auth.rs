@@ -268,8 +268,7 @@ impl<'a> Guest<'a> {
         let login = Login { dialer, observer, records, out: Vec::new() };
         let welcome = timeout(dialer.timeout, login.run(&mut target, startup, &self.session.context.database));
         let welcome = welcome.await.unwrap_or_else(|_| Err(login_error(dialer, "no answer in time")))?;
-        let minted =
-            self.shared.cancels.register(&dialer.name, welcome.process, welcome.key, startup.minor_spoken());
+        let minted = self.shared.cancels.register(&dialer.name, welcome.process, welcome.key, startup.minor_spoken());
         let Some(mut minted) = minted else { return Err(crate::encrypt::EncryptError::Random.into()) };
         let mut out = Vec::new();
         build::authentication_ok(&mut out);

@@ -111,6 +111,15 @@ impl Lane {
         Self { decoder: Decoder::new(side, Limits::default()), input: Vec::new(), output: Vec::new(), written: 0 }
     }
 
+    /// Moves the first `bytes` of input to output; without a copy when that is all, as it mostly is.
+    fn pass(&mut self, bytes: usize) {
+        if self.output.is_empty() && bytes == self.input.len() {
+            std::mem::swap(&mut self.input, &mut self.output);
+        } else {
+            self.output.extend(self.input.drain(..bytes));
+        }
+    }
+
     fn wrote(&mut self, bytes: usize) {
         self.written += bytes;
         if self.written >= self.output.len() {
@@ -277,7 +286,7 @@ async fn take_requests(
         }
     }
     records.settle().await?;
-    lane.output.extend(lane.input.drain(..used));
+    lane.pass(used);
     refused.map_or(Ok(()), Err)
 }
 
@@ -298,6 +307,6 @@ async fn take_responses(
         used += piece.wire_len;
     }
     records.hand_in().await?;
-    lane.output.extend(lane.input.drain(..used));
+    lane.pass(used);
     Ok(())
 }
