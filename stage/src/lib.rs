@@ -5,6 +5,7 @@
 //! suite: Kafka for production, embedded for one node.
 
 pub mod bus;
+pub mod chain;
 pub mod clock;
 pub mod config;
 pub mod env;

@@ -3,6 +3,12 @@
 //! Without a registry values carry the single-object prefix and need nobody. With one, each record type is registered
 //! under `<topic>-<record full name>` (TopicRecordNameStrategy: `audit.raw` may hold several types one day) when a stage
 //! starts; an id once known is never asked again, so an outage later stops nothing.
+//!
+//! Reading never asks the registry. A stage knows by the topic which record a value must be, takes the prefix off
+//! ([`schemas::framing::split`]) and decodes the body strictly: only the canonical bytes of the expected record pass (I-08).
+//! So a value decodes whatever its id, also one of another registry (a mirrored cluster, a registry set up anew), or of
+//! none. Foreign consumers go by the id alone, as usual. Dead letters carry the single-object prefix always: they are
+//! read when something is broken.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -16,19 +22,50 @@ const ANSWER_BYTES_MAX: u64 = 1 << 20;
 
 /// A failed registry call.
 #[derive(Debug, thiserror::Error)]
-#[error("{operation} at schema registry {url}: {reason}; start it, or remove [registry] to go without")]
+#[error("{operation} at schema registry {url}: {reason}; {}", self.next_step())]
 pub struct RegistryError {
     operation: String,
     url: String,
     reason: String,
+    answered: bool,
+}
+
+impl RegistryError {
+    /// `unreachable` (a later try may help) or `refused`.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        if self.answered { "refused" } else { "unreachable" }
+    }
+
+    fn next_step(&self) -> &'static str {
+        if self.answered {
+            "compare the schema with the subject's versions and its compatibility setting, or check [registry] url"
+        } else {
+            "start it, or remove [registry] to go without"
+        }
+    }
+}
+
+/// The URL without user and password.
+fn shown(url: &str) -> String {
+    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+    let (host, path) = rest.split_once('/').map_or((rest, None), |(host, path)| (host, Some(path)));
+    let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
+    let scheme = if scheme.is_empty() { String::new() } else { format!("{scheme}://") };
+    path.map_or_else(|| format!("{scheme}{host}"), |path| format!("{scheme}{host}/{path}"))
 }
 
 /// The registry of one installation.
-#[derive(Debug)]
 pub struct Registry {
     url: Option<String>,
     agent: ureq::Agent,
     known: Mutex<HashMap<(String, &'static str), u32>>,
+}
+
+impl std::fmt::Debug for Registry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Registry").field("url", &self.url.as_deref().map(shown)).finish_non_exhaustive()
+    }
 }
 
 impl Registry {
@@ -61,10 +98,11 @@ impl Registry {
             return Ok(Framing::Confluent(*id));
         }
         let subject = format!("{topic}-{}", R::NAME);
-        let failed = |reason: String| RegistryError {
+        let failed = |answered: bool, reason: String| RegistryError {
             operation: format!("register subject `{subject}`"),
-            url: url.clone(),
+            url: shown(url),
             reason,
+            answered,
         };
         let body = serde_json::json!({ "schemaType": "AVRO", "schema": R::SCHEMA }).to_string();
         let mut answer = self
@@ -72,19 +110,39 @@ impl Registry {
             .post(format!("{url}/subjects/{subject}/versions"))
             .header("content-type", "application/vnd.schemaregistry.v1+json")
             .send(body)
-            .map_err(|error| failed(error.to_string()))?;
+            .map_err(|error| failed(false, error.to_string()))?;
         let status = answer.status();
         let text = answer
             .body_mut()
             .with_config()
             .limit(ANSWER_BYTES_MAX)
             .read_to_string()
-            .map_err(|error| failed(error.to_string()))?;
+            .map_err(|error| failed(false, error.to_string()))?;
         let id = serde_json::from_str::<serde_json::Value>(&text).ok().and_then(|value| value.get("id")?.as_u64());
         let id = id.and_then(|id| u32::try_from(id).ok()).filter(|_| status.is_success());
         let id =
-            id.ok_or_else(|| failed(format!("status {status}: {}", text.chars().take(300).collect::<String>())))?;
+            id.ok_or_else(|| failed(true, format!("status {status}: {}", text.chars().take(300).collect::<String>())))?;
         self.known.lock().insert(key, id);
         Ok(Framing::Confluent(id))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn user_and_password_are_not_shown() {
+        for (url, expected) in [
+            ("https://u:hunter2@registry.example:8081/apis/x@y", "https://registry.example:8081/apis/x@y"),
+            ("http://u:hunter2@registry", "http://registry"),
+            ("u:hunter2@registry", "registry"),
+            ("http://registry/", "http://registry/"),
+        ] {
+            assert_eq!(shown(url), expected);
+        }
+        let registry = Registry::at("http://u:hunter2@127.0.0.1:1/");
+        let error = registry.framing::<schemas::v1::RawFrame>("audit.raw").unwrap_err();
+        assert!(!format!("{registry:?}{error:?}{error}").contains("hunter2"), "{error:?}");
     }
 }

@@ -1,5 +1,6 @@
 //! The only loop: read, apply, send, commit with the input positions; rewind on any abort (I-03, I-04).
 
+mod letter;
 mod replay;
 mod spec;
 mod watch;
@@ -7,15 +8,13 @@ mod watch;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use schemas::framing::Framing;
-use schemas::{Record as _, v1};
-
+use self::letter::Letter;
 use self::replay::{MARKER, read_table, restore};
 pub use self::spec::{Limits, StageError, StageSpec};
 use self::watch::Watch;
 use crate::bus::{
-    Assign, Batch, Bus, BusError, BusErrorKind, PollLimit, Position, Reader, ReaderSpec, RecordRef, TopicPartition,
-    WriteMode, Writer, WriterSpec,
+    Assign, Batch, Bus, BusError, BusErrorKind, PollLimit, Position, Reader, ReaderSpec, TopicPartition, WriteMode,
+    Writer, WriterSpec,
 };
 use crate::shutdown::{Level, Shutdown};
 use crate::transform::{Context, Factory, Input, Out, Transform, Verdict};
@@ -28,8 +27,6 @@ const WAIT_PAUSE: Duration = Duration::from_millis(10);
 const DRAIN_IDLE: Duration = Duration::from_secs(1);
 /// Longest wait for a first partition while draining.
 const DRAIN_JOIN: Duration = Duration::from_secs(15);
-/// Longest value kept in a dead letter; buses refuse records above 1 MiB, and a refused dead letter would stop the stage.
-const LETTER_BYTES_MAX: usize = 1_000_000 - 64 * 1024;
 struct Lane<T> {
     transform: T,
     table: Option<Box<dyn Reader>>,
@@ -209,16 +206,25 @@ impl<'a, F: Factory> Runner<'a, F> {
         if open {
             self.writer.begin()?;
         }
-        let moved = self.apply(&batch, context)?;
+        let mut moved = self.apply(&batch, context)?;
         for (partition, lane) in &mut self.lanes {
             let before = self.out.len();
             lane.transform.tick(&context, &mut self.out);
             lane.transform.flush(&context, &mut self.out);
-            if !open && self.out.len() > before {
+            let refused = self.out.take_refused();
+            if !open && (self.out.len() > before || !refused.is_empty()) {
                 self.writer.begin()?;
                 open = true;
             }
             Self::send(self.spec, self.writer.as_mut(), &self.out, before, *partition)?;
+            for refused in &refused {
+                Letter::of_refused(refused, *partition, context.now_us).send(
+                    self.spec,
+                    self.watch,
+                    self.writer.as_mut(),
+                )?;
+                moved = true;
+            }
         }
         self.batch = batch;
         // after tick and flush: what a tick let go must not be read again after a restart
@@ -379,10 +385,18 @@ impl<F: Factory> Runner<'_, F> {
                     self.reader.seek(&Position { topic_partition, next_offset: record.offset })?;
                     continue;
                 }
-                Ok(_) => Self::send(self.spec, self.writer.as_mut(), &self.out, before, record.partition)?,
+                Ok(_) => {
+                    let (writer, refused) = (self.writer.as_mut(), self.out.take_refused());
+                    Self::send(self.spec, writer, &self.out, before, record.partition)?;
+                    for refused in &refused {
+                        Letter::of_refused(refused, record.partition, context.now_us)
+                            .send(self.spec, self.watch, writer)?;
+                    }
+                }
                 Err(rejection) => {
                     self.out.truncate(before);
-                    self.reject(&record, &rejection)?;
+                    let letter = Letter::of_input(&record, &self.spec.input, &rejection);
+                    letter.send(self.spec, self.watch, self.writer.as_mut())?;
                 }
             }
             moved = true;
@@ -406,34 +420,6 @@ impl<F: Factory> Runner<'_, F> {
 }
 
 impl<F: Factory> Runner<'_, F> {
-    fn reject(&mut self, record: &RecordRef<'_>, rejection: &crate::transform::Rejection) -> Result<(), BusError> {
-        let kept = |value: &[u8]| value.get(..LETTER_BYTES_MAX).unwrap_or(value).to_vec();
-        let detail = match record.value {
-            Some(value) if value.len() > LETTER_BYTES_MAX => {
-                format!("{}; first {LETTER_BYTES_MAX} of {} bytes kept", rejection.detail, value.len())
-            }
-            _ => rejection.detail.clone(),
-        };
-        let letter = v1::DeadLetter {
-            stage: self.spec.name.clone(),
-            code: rejection.code.to_owned(),
-            detail,
-            topic: self.spec.input.clone(),
-            partition: record.partition,
-            offset: record.offset,
-            timestamp_ms: record.timestamp_ms,
-            key: record.key.map(<[u8]>::to_vec),
-            value: record.value.map(kept),
-        };
-        let mut value = Vec::new();
-        Framing::single_object::<v1::DeadLetter>().prefix(&mut value);
-        letter.encode(&mut value);
-        let key = format!("{}-{}", self.spec.input, record.partition);
-        self.watch.reject(rejection.code);
-        tracing::warn!(stage = %self.spec.name, partition = record.partition, offset = record.offset, code = rejection.code, "record goes to dlq");
-        self.writer.send(&self.spec.dlq, record.partition, Some(key.as_bytes()), Some(&value))
-    }
-
     fn is_done(&mut self, shutdown: &Shutdown, idle: bool) -> Result<bool, BusError> {
         match shutdown.level() {
             Level::Run => Ok(true),

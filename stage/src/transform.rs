@@ -67,6 +67,21 @@ pub struct OutRecord<'a> {
     pub value: Option<&'a [u8]>,
 }
 
+/// A record that was given up inside a transform made of two, and not as an input of its own.
+///
+/// The runner sends it to `audit.dlq` with [`Refused::topic`] as its place and offset -1: it never was on that topic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    /// Topic the record would have been on.
+    pub topic: String,
+    /// Record key.
+    pub key: Vec<u8>,
+    /// Framed value.
+    pub value: Option<Vec<u8>>,
+    /// Why it was refused.
+    pub rejection: Rejection,
+}
+
 #[derive(Debug, Clone, Copy)]
 struct Entry {
     slot: usize,
@@ -81,6 +96,7 @@ pub struct Out {
     framings: Vec<Framing>,
     arena: Vec<u8>,
     entries: Vec<Entry>,
+    refused: Vec<Refused>,
 }
 
 impl Out {
@@ -107,6 +123,24 @@ impl Out {
         self.entries.push(Entry { slot, start, key: key.len(), value: Some(self.arena.len() - body) });
     }
 
+    /// Copies a record that carries its prefix already to output topic `slot`.
+    pub fn framed(&mut self, slot: usize, key: &[u8], value: Option<&[u8]>) {
+        let start = self.arena.len();
+        self.arena.extend_from_slice(key);
+        self.arena.extend_from_slice(value.unwrap_or_default());
+        self.entries.push(Entry { slot, start, key: key.len(), value: value.map(<[u8]>::len) });
+    }
+
+    /// Gives up a record that is no input by itself; see [`Refused`].
+    pub fn refuse(&mut self, refused: Refused) {
+        self.refused.push(refused);
+    }
+
+    /// Takes what was given up since the last call.
+    pub fn take_refused(&mut self) -> Vec<Refused> {
+        std::mem::take(&mut self.refused)
+    }
+
     /// Deletes `key` from the compacted topic `slot`.
     pub fn tombstone(&mut self, slot: usize, key: &[u8]) {
         let start = self.arena.len();
@@ -126,8 +160,10 @@ impl Out {
         self.entries.is_empty()
     }
 
-    /// Drops records written after the first `len`; the runner calls it when an input is refused half way.
+    /// Drops records written after the first `len`, and all given up and not yet taken; the runner calls it when an
+    /// input is refused half way.
     pub fn truncate(&mut self, len: usize) {
+        self.refused.clear();
         if let Some(entry) = self.entries.get(len) {
             self.arena.truncate(entry.start);
             self.entries.truncate(len);
@@ -144,6 +180,7 @@ impl Out {
     pub fn clear(&mut self) {
         self.arena.clear();
         self.entries.clear();
+        self.refused.clear();
     }
 
     /// The record at `index`, in the order written.
