@@ -30,7 +30,7 @@ const WORKERS: usize = 2;
 /// How often the request to stop is looked at.
 const STOP_POLL: Duration = Duration::from_millis(50);
 /// Longest wait until the bus has what the sessions recorded, when draining; the rest is replayed at the next start.
-const FLUSH_WAIT: Duration = Duration::from_secs(10);
+const FLUSH_WAIT: Duration = Duration::from_secs(30);
 /// Bytes sent to the bus in one commit.
 const BATCH_BYTES: usize = 1 << 20;
 
