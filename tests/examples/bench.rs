@@ -264,11 +264,17 @@ fn stages(records: u32, on_kafka: bool) -> anyhow::Result<()> {
         ..sealer::SealerConfig::default()
     };
     let log = || Box::new(sealer::store::StoreLog::new(store.clone()));
-    measure("sealer", records, || drain(sealer::start::start(&sealer, &bench.env.apart(), log()).map_err(failed)?))?;
+    let mut notary = None;
+    measure("sealer", records, || {
+        let started = sealer::start::start(&sealer, &bench.env.apart(), log()).map_err(failed)?;
+        notary = Some(started.notary);
+        drain(started.workers)
+    })?;
     let archiver = archiver::config::ArchiverConfig::default();
     measure("archiver", records, || {
         drain(archiver::start::start(&archiver, &bench.env.apart(), store.clone()).map_err(failed)?)
     })?;
+    notary.map_or(Ok(()), drain)?; // the receipts of the objects just put
 
     let archive = reader::Archive::open(&bench.folder.join("archive").display().to_string())?;
     let options = || reader::verify::Options {

@@ -72,7 +72,7 @@ impl S3 {
         };
         let identities = json!({"identities": [
             identity("admin", ADMIN, &["Admin", "Read", "Write", "List", "Tagging"]),
-            identity("writer", WRITER, &["Read", "Write", "List", "PutObjectRetention", "GetObjectRetention"]),
+            identity("writer", WRITER, &["Read", "Write", "List", "PutObjectRetention", "GetObjectRetention", "GetBucketObjectLockConfiguration"]),
             identity("reader", READER, &["Read", "List"]),
         ]});
         folder.write("identities.json", identities.to_string())?;

@@ -160,7 +160,8 @@ fn one_changed_byte_is_named(line: &Line, archive: &str) {
 /// Reads every event of the topic through the registry, as a SOC's consumer would.
 const CONSUME: &str = r"
 import json, sys, uuid
-from confluent_kafka import DeserializingConsumer
+from confluent_kafka import DeserializingConsumer, KafkaError
+from confluent_kafka.error import ConsumeError
 from confluent_kafka.schema_registry import SchemaRegistryClient
 from confluent_kafka.schema_registry.avro import AvroDeserializer
 bootstrap, registry, topic = sys.argv[1:]
@@ -169,18 +170,15 @@ consumer = DeserializingConsumer({'bootstrap.servers': bootstrap, 'group.id': uu
                                   'enable.partition.eof': True, 'isolation.level': 'read_committed', 'value.deserializer': decode})
 consumer.subscribe([topic])
 ended, partitions = set(), None
-from confluent_kafka import KafkaError, KafkaException
 while partitions is None or len(ended) < partitions:
-    message = None
     try:
         message = consumer.poll(30)
-    except Exception as error:
-        raise
-    assert message is not None, 'nothing within 30 s'
-    if message.error():
-        ended.add(message.partition())
+    except ConsumeError as error:
+        assert error.code == KafkaError._PARTITION_EOF, error
+        ended.add(error.kafka_message.partition())
         partitions = len(consumer.assignment())
         continue
+    assert message is not None, 'nothing within 30 s'
     value = message.value()
     print(json.dumps({k: value[k] for k in ('kind', 'principal_subject', 'command_kind', 'statement', 'error_code', 'sequence')}))
 consumer.close()
