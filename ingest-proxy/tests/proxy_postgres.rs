@@ -335,6 +335,7 @@ fn measure_pgbench() {
         let mut command = Command::new(&pgbench);
         command.args(["-S", "-n", "-M", "prepared", "-j", "1", "-T", "5", "-c", &clients.to_string(), url]);
         let output = command.env("PGPASSWORD", token).output().unwrap();
+        assert!(output.status.success(), "{}: {}", output.status, String::from_utf8_lossy(&output.stderr));
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         let line = |start: &str| text.lines().find(|line| line.starts_with(start)).unwrap_or_default().to_owned();
         format!("{} | {} {}", line("latency average"), line("tps"), String::from_utf8_lossy(&output.stderr))
