@@ -45,6 +45,7 @@ fn a_wrong_configuration_is_exit_64_and_names_key_and_line() {
         ("[bus]\nkind = \"kafka\"\n", "bus.bootstrap is empty"),
         ("[bus]\nkind = \"rabbit\"\n", "rabbit"),
         ("[proxy\n", "line 1"),
+        ("[proxy.identity]\nissuer = \"https://login.example\"\n", "tls_certificate"),
     ] {
         let output = check(text);
         assert_eq!(output.status.code(), Some(64), "{text}: {}", stderr(&output));

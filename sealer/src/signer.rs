@@ -30,7 +30,7 @@ pub trait Signer: Send {
 #[derive(Debug, thiserror::Error)]
 pub enum SignerError {
     /// The key file cannot be read.
-    #[error("read signing key `{path}`")]
+    #[error("read signing key `{path}`; `sealtrail keys init` makes one")]
     Read {
         /// Path.
         path: PathBuf,

@@ -6,12 +6,17 @@ use anyhow::{Context as _, Result};
 
 use crate::args::ConfigCommand;
 use crate::config::Config;
+use crate::exit::Usage;
 use crate::output::{json, line};
 
 pub(super) fn run(command: &ConfigCommand) -> Result<ExitCode> {
     match command {
         ConfigCommand::Check(arg) => {
             let config = Config::load(arg)?;
+            // a process without the proxy leaves its table out
+            if !config.proxy.targets.is_empty() || !config.proxy.identity.issuer.is_empty() {
+                config.proxy.check().map_err(|error| Usage(error.to_string()))?;
+            }
             line(&format!(
                 "ok: {} targets, bus {:?}, store {}",
                 config.proxy.targets.len(),

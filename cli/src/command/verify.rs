@@ -69,13 +69,14 @@ pub(crate) fn check(archive: &Archive, options: &Options, quiet: bool) -> Result
 }
 
 fn key(text: &str) -> Result<VerifierKey> {
-    let from_file = || std::fs::read_to_string(Path::new(text)).ok();
-    let vkey = if text.contains('+') && !Path::new(text).exists() {
-        text.to_owned()
+    let wrong =
+        |reason: String| Usage(format!("verifier key `{text}`: {reason}; give the text of log.vkey, or its path"));
+    let vkey = if Path::new(text).is_file() {
+        std::fs::read_to_string(text).map_err(|error| wrong(error.to_string()))?
     } else {
-        from_file().with_context(|| format!("read verifier key `{text}`"))?
+        text.to_owned()
     };
-    Ok(VerifierKey::parse(vkey.trim()).map_err(|error| Usage(format!("verifier key `{text}`: {error}")))?)
+    Ok(VerifierKey::parse(vkey.trim()).map_err(|error| wrong(error.to_string()))?)
 }
 
 /// Prints a report for people.
