@@ -15,6 +15,7 @@ use crate::collect::{Collected, Collector};
 use crate::config::ArchiverConfig;
 use crate::error::ArchiveError;
 use crate::readback::{self, ReadbackError};
+use crate::receipt::Receipts;
 use crate::resume::{Next, newest_objects, next_of};
 use crate::rolling::{Finished, OpenFile, StreamFacts};
 use crate::seal::Seal;
@@ -65,19 +66,22 @@ pub struct Archive {
     seal_records: Batch,
     seal_index: usize,
     seals_next: HashMap<i32, i64>,
+    receipts: Receipts,
     unknown_seen: bool,
     failure: Option<ArchiveError>,
     counts: Counts,
 }
 
 impl Archive {
-    /// Opens an archiver whose streams go on after their newest objects.
+    /// Opens an archiver whose streams go on after their newest objects, whose receipts are proposed again: the one before
+    /// may have ended between the put and the proposal.
     ///
     /// # Errors
     /// [`ArchiveError`].
     pub fn open(config: &ArchiverConfig, env: &stage::Env, store: Arc<Store>) -> Result<Self, ArchiveError> {
         config.check().map_err(ArchiveError::Config)?;
         let newest = newest_objects(&store)?;
+        let mut receipts = Receipts::open(env)?;
         let mut streams = Vec::new();
         for (table, topic) in [(Table::Frames, &env.topics.frames), (Table::Events, &env.topics.events)] {
             let info = env.bus.describe(topic)?;
@@ -85,7 +89,11 @@ impl Archive {
                 let id = schemas::leaf::stream_id(&info.cluster_id, topic, &info.topic_id, partition);
                 let (cluster_id, topic_id) = (info.cluster_id.clone(), info.topic_id.clone());
                 let facts = StreamFacts { table, topic: topic.clone(), partition, cluster_id, topic_id, id };
-                let next = next_of(&store, &facts, newest.get(&(table, partition)))?;
+                let name = newest.get(&(table, partition));
+                let next = next_of(&store, &facts, name)?;
+                if let Some(name) = name.filter(|_| next != Next::FIRST) {
+                    receipts.propose_stored(&store, name)?;
+                }
                 streams.push(Stream {
                     facts,
                     next,
@@ -125,6 +133,7 @@ impl Archive {
             seal_records: Batch::default(),
             seal_index: 0,
             seals_next,
+            receipts,
             unknown_seen: false,
             failure: None,
             counts: Counts::default(),
@@ -336,7 +345,8 @@ impl Archive {
         put
     }
 
-    /// Reads back, compares, puts. An object that is there already is compared, never replaced.
+    /// Reads back, compares, puts, proposes the receipt. An object that is there already is compared, never replaced; its
+    /// receipt is of the bytes that are there.
     fn put(&mut self, file: &Finished) -> Result<(), ArchiveError> {
         let name = &file.name;
         let failed = |source| ArchiveError::Readback { name: name.clone(), source };
@@ -344,7 +354,10 @@ impl Archive {
             return Err(failed(ReadbackError::Whole("its footer is not what was written")));
         }
         if self.store.put_create(name, &file.bytes, true)? == PutOutcome::Exists {
-            self.compare(file)?;
+            let stored = self.compare(file)?;
+            self.receipts.propose(name, &stored, &file.footer)?;
+        } else {
+            self.receipts.propose(name, &file.bytes, &file.footer)?;
         }
         let rows: u64 = file.footer.batches.iter().map(|batch| batch.count).sum();
         tracing::info!(object = %name, rows, bytes = file.bytes.len(), "archived");
@@ -354,13 +367,14 @@ impl Archive {
         Ok(())
     }
 
-    fn compare(&self, file: &Finished) -> Result<(), ArchiveError> {
+    /// The bytes that are there, which hold what `file` does.
+    fn compare(&self, file: &Finished) -> Result<bytes::Bytes, ArchiveError> {
         let name = &file.name;
         let conflict = |source| ArchiveError::Conflict { name: name.clone(), source };
         let stored = self.store.get(name)?;
         let stored = bytes::Bytes::from(stored.ok_or_else(|| conflict(ReadbackError::Whole("it is gone")))?);
         if stored == file.bytes {
-            return Ok(());
+            return Ok(stored);
         }
         let footer = readback::verify(&stored).map_err(conflict)?;
         let seals = |footer: &columns::Footer| -> Result<Vec<tlog::Hash>, ReadbackError> {
@@ -372,7 +386,7 @@ impl Archive {
             return Err(conflict(ReadbackError::Whole("its rows are sound but its seals are not those of this file")));
         }
         tracing::warn!(object = %name, "the object is there with other bytes and the same sealed rows: another version of the writer made it; it stays");
-        Ok(())
+        Ok(stored)
     }
 }
 

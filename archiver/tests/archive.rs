@@ -20,6 +20,7 @@ use schemas::topics::Topics;
 use schemas::v1::{self, KeyId, SealEnvelope, Signature64};
 use schemas::{Record, layout};
 use sealer::batch::{Batch, Reason, Stream};
+use sealer::entry::Entry;
 use sealer::integrate::Head;
 use sealer::leaf::{Gate, Kind};
 use stage::bus::embedded::{Embedded, EmbeddedConfig};
@@ -49,7 +50,8 @@ impl Line {
         let topics = Topics::default();
         let keep = Cleanup::Delete { retention_ms: -1 };
         let spec = |name: &String| TopicSpec { name: name.clone(), partitions: 1, cleanup: keep };
-        bus.ensure_topics(&[spec(&topics.frames), spec(&topics.events), spec(&topics.seals)]).unwrap();
+        let own = [&topics.frames, &topics.events, &topics.seals, &topics.seal_proposals].map(spec);
+        bus.ensure_topics(&own).unwrap();
         let info = bus.describe(&topics.frames).unwrap();
         let stream = sealer::worker::stream_of("example/log", &info, &topics.frames, 0, Kind::Frames);
         let env = Env {
@@ -131,6 +133,28 @@ impl Line {
         envelope.encode(&mut value);
         self.publish(&value);
         value
+    }
+
+    /// Receipts proposed so far.
+    fn receipts(&self) -> Vec<v1::ArchiveBody> {
+        let place = TopicPartition { topic: self.env.topics.seal_proposals.clone(), partition: 0 };
+        let (_, end) = self.env.bus.bounds(&place).unwrap();
+        let spec = ReaderSpec {
+            topics: vec![place.topic.clone()],
+            assign: Assign::Manual(vec![Position { topic_partition: place, next_offset: 0 }]),
+            instance: "receipts".into(),
+        };
+        let mut reader = self.env.bus.reader(&spec).unwrap();
+        let (mut records, mut found) = (stage::bus::Batch::default(), Vec::new());
+        while i64::try_from(found.len()).unwrap() < end {
+            let wait = std::time::Duration::from_millis(100);
+            reader.poll(&mut records, PollLimit { records: 1000, bytes: 1 << 20, wait }).unwrap();
+            found.extend(records.iter().map(|record| match Entry::decode(record.value.unwrap()).unwrap() {
+                Entry::Archive(receipt) => receipt,
+                Entry::Seal(_) => panic!("the archiver proposes no seal"),
+            }));
+        }
+        found
     }
 
     fn publish(&self, value: &[u8]) {
@@ -279,6 +303,91 @@ fn a_lost_seal_and_other_records_stop_the_stream() {
     let mut archive = drain(&line, &store(folder.path()), 10);
     assert_eq!(archive.take_failure().unwrap().kind(), "chain");
     assert_eq!(archive.counts().objects, 0);
+}
+
+/// I-08: each object's bytes are in the log's topic before its stream goes on, and again after a restart.
+#[test]
+fn every_object_gets_its_receipt() {
+    let mut line = Line::new();
+    line.day();
+    let folder = tempfile::tempdir().unwrap();
+    let store = store(folder.path());
+    drain(&line, &store, 100);
+    let receipts = line.receipts();
+    let ranges: Vec<_> = receipts.iter().map(|receipt| (receipt.first_seal, receipt.last_seal)).collect();
+    assert_eq!(ranges, [(0, 3), (4, 5), (6, 7)], "without gap from 0");
+    let stored = objects(&store);
+    for receipt in &receipts {
+        let bytes = &stored[&receipt.object];
+        let hash: [u8; 32] = sha2::Digest::finalize(<sha2::Sha256 as sha2::Digest>::new_with_prefix(bytes)).into();
+        assert_eq!((receipt.object_sha256.0, receipt.bytes), (hash, i64::try_from(bytes.len()).unwrap()));
+        assert_eq!((receipt.stream_id, receipt.origin.as_str()), (line.stream.id, "example/log"));
+    }
+    // a restart cannot know whether the newest one was proposed: it is, once more, and no other
+    drain(&line, &store, 100);
+    assert_eq!(line.receipts()[3..], receipts[2..]);
+}
+
+/// Workers, archiver and notary drained in this order: the log holds the receipt of every object.
+#[test]
+fn a_drained_line_leaves_no_object_without_receipt() {
+    let mut line = Line::new();
+    let folder = tempfile::tempdir().unwrap();
+    let store = store(&folder.path().join("archive"));
+    let key_file = folder.path().join("log.key");
+    sealer::signer::FileSigner::create(&key_file, &[7; 32], "example/log").unwrap();
+    let sealer_config = sealer::SealerConfig {
+        origin: "example/log".into(),
+        key_file,
+        state_folder: folder.path().join("sealer"),
+        batch_age_ms: 20,
+        ..sealer::SealerConfig::default()
+    };
+    let mut names = Vec::new();
+    for round in 1..=2 {
+        let log = Box::new(sealer::store::StoreLog::new(store.clone()));
+        let archiver = archiver::start(&config(100), &line.env.apart(), store.clone()).unwrap();
+        let sealer = sealer::start::start(&sealer_config, &line.env.apart(), log).unwrap();
+        line.send(120);
+        sealer.workers.stop(Level::Drain).unwrap();
+        assert!(!sealer.notary.is_finished());
+        archiver.stop(Level::Drain).unwrap();
+        sealer.notary.stop(Level::Drain).unwrap();
+        names = objects(&store).into_keys().collect();
+        assert!(names.len() >= round);
+        let newest = store
+            .list("log/tile/entries")
+            .unwrap()
+            .into_iter()
+            .max_by_key(|name| name.rsplit('/').next().and_then(|width| width.parse::<u64>().ok()).unwrap_or(256));
+        let bundle = store.get(&newest.unwrap()).unwrap().unwrap();
+        for name in &names {
+            assert!(bundle.windows(name.len()).any(|window| window == name.as_bytes()), "{name} has no receipt");
+        }
+    }
+    assert_eq!(
+        line.env.bus.bounds(&TopicPartition { topic: line.env.topics.frames.clone(), partition: 0 }).unwrap().1,
+        240
+    );
+    assert!(names.len() >= 2);
+}
+
+/// Whichever part of the sealer ends by itself, the other does too.
+#[test]
+fn no_half_sealer_goes_on() {
+    let line = Line::new();
+    let folder = tempfile::tempdir().unwrap();
+    let store = store(&folder.path().join("archive"));
+    let key_file = folder.path().join("log.key");
+    sealer::signer::FileSigner::create(&key_file, &[7; 32], "example/log").unwrap();
+    let (origin, state_folder) = ("example/log".to_owned(), folder.path().join("sealer"));
+    let sealer_config = sealer::SealerConfig { origin, key_file, state_folder, ..sealer::SealerConfig::default() };
+    let log = Box::new(sealer::store::StoreLog::new(store));
+    let sealer = sealer::start::start(&sealer_config, &line.env.apart(), log).unwrap();
+    sealer.notary.stop(Level::Stop).unwrap();
+    let began = std::time::Instant::now();
+    sealer.workers.join().unwrap();
+    assert!(began.elapsed() < std::time::Duration::from_secs(5));
 }
 
 #[test]

@@ -122,7 +122,11 @@ impl Line {
         let running = match stage {
             Stage::Archiver => archiver::start::start(&config.archiver, env, store()?).map_err(named("archiver"))?,
             Stage::Sealer => {
-                sealer::start::start(&config.sealer, env, Box::new(StoreLog::new(store()?))).map_err(named("sealer"))?
+                let log = Box::new(StoreLog::new(store()?));
+                let started = sealer::start::start(&config.sealer, env, log).map_err(named("sealer"))?;
+                // the notary comes last of all: it takes the receipts of what the archiver puts while it is drained
+                self.stages.push(started.notary);
+                started.workers
             }
             Stage::Masker => masker::start::start(&config.masker, env).map_err(named("masker"))?,
             Stage::Enricher => enricher::start::start(&config.enricher, env).map_err(named("enricher"))?,

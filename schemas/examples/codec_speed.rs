@@ -56,13 +56,16 @@ fn main() {
             black_box(&out);
         }));
         figures[1].push(time(ROUNDS, || reused.decode(black_box(&body)).unwrap()));
-        figures[2].push(time(SLOW_ROUNDS, || drop(black_box(apache_avro::to_avro_datum(&schema, value.clone()).unwrap()))));
+        figures[2]
+            .push(time(SLOW_ROUNDS, || drop(black_box(apache_avro::to_avro_datum(&schema, value.clone()).unwrap()))));
         figures[3].push(time(SLOW_ROUNDS, || {
             drop(black_box(apache_avro::from_avro_datum(&schema, &mut black_box(body.as_slice()), None).unwrap()));
         }));
     }
     println!("body {} bytes; ns per record: min / median / max of {}", body.len(), figures[0].len());
-    for (name, figures) in ["encode", "decode", "apache-avro encode", "apache-avro decode"].into_iter().zip(&mut figures) {
+    for (name, figures) in
+        ["encode", "decode", "apache-avro encode", "apache-avro decode"].into_iter().zip(&mut figures)
+    {
         figures.sort_by(f64::total_cmp);
         let at = |index: usize| figures.get(index).copied().unwrap_or(f64::NAN);
         println!("{name:20} {:8.0} / {:8.0} / {:8.0}", at(0), at(figures.len() / 2), at(figures.len() - 1));

@@ -5,6 +5,7 @@
 //! (the canonical gate of I-08), and never allocates more than a small multiple of the input.
 
 pub mod codec;
+pub mod entry;
 pub mod framing;
 pub mod generated;
 pub mod ids;

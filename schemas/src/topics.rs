@@ -17,7 +17,7 @@ pub struct Topics {
     pub enricher_state: String,
     /// What the masker must know after a restart; compacted.
     pub masker_state: String,
-    /// Unsigned seals, one partition.
+    /// Unsigned seals and receipts of archived objects, one partition.
     pub seal_proposals: String,
     /// Seals with place and signature.
     pub seals: String,
@@ -62,7 +62,8 @@ pub enum Retention {
     Compact,
 }
 
-/// One topic: what it holds, who writes and who reads it. One writer principal per topic, approvals and dlq excepted.
+/// One topic: what it holds, who writes and who reads it. One writer principal per topic, seal
+/// proposals, approvals and dlq excepted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
     /// Full name.
@@ -93,7 +94,7 @@ impl Topics {
             (&self.sessions, partitions, Compact, "session_id", &["ingest-proxy"], &["enricher"]),
             (&self.enricher_state, partitions, Compact, "session_id", &["enricher"], &["enricher"]),
             (&self.masker_state, partitions, Compact, "session_id", &["masker"], &["masker"]),
-            (&self.seal_proposals, 1, Forever, "stream_id", &["sealer"], &["sealer"]),
+            (&self.seal_proposals, 1, Forever, "stream_id", &["sealer", "archiver"], &["sealer"]),
             (&self.seals, 1, Forever, "stream_id", &["sealer"], &["archiver"]),
             (&self.approvals, 1, Forever, "approval_id", &["ingest-proxy", "cli"], &["ingest-proxy"]),
             (&self.dlq, partitions, Days(90), "origin topic-partition", &["enricher", "masker"], &["cli"]),

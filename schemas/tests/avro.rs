@@ -98,6 +98,7 @@ fn codecs_agree_with_apache_avro() {
     oracle::<v1::DeadLetter>(200);
     oracle::<v1::SealBody>(200);
     oracle::<v1::SealEnvelope>(200);
+    oracle::<v1::ArchiveBody>(200);
 }
 
 #[test]
@@ -157,6 +158,7 @@ fn goldens_still_read() {
     golden::<v1::DeadLetter>();
     golden::<v1::SealBody>();
     golden::<v1::SealEnvelope>();
+    golden::<v1::ArchiveBody>();
 }
 
 proptest! {

@@ -1,11 +1,9 @@
 //! Log entries: a tag byte, then an Avro body.
 
-use schemas::v1::{Hash32, SealBody};
+pub use schemas::entry::{TAG_ARCHIVE, TAG_SEAL};
+use schemas::v1::{ArchiveBody, Hash32, SealBody};
 use schemas::{DecodeError, Record as _};
 use tlog::Hash;
-
-/// Tag of a seal.
-pub const TAG_SEAL: u8 = 0x01;
 
 /// Why bytes are no log entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -21,6 +19,38 @@ pub enum EntryError {
     Body(#[source] DecodeError),
 }
 
+/// A log entry of this version.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Entry {
+    /// One batch of one stream.
+    Seal(SealBody),
+    /// The receipt of one archived object.
+    Archive(ArchiveBody),
+}
+
+impl Entry {
+    /// Decodes a log entry, strictly.
+    ///
+    /// # Errors
+    /// [`EntryError`].
+    pub fn decode(entry: &[u8]) -> Result<Self, EntryError> {
+        match entry.split_first() {
+            None => Err(EntryError::Empty),
+            Some((&TAG_SEAL, body)) => SealBody::from_body(body).map(Self::Seal).map_err(EntryError::Body),
+            Some((&TAG_ARCHIVE, body)) => ArchiveBody::from_body(body).map(Self::Archive).map_err(EntryError::Body),
+            Some((&tag, _)) => Err(EntryError::Tag(tag)),
+        }
+    }
+}
+
+/// Encodes the receipt of an archived object as a log entry.
+#[must_use]
+pub fn encode_archive(receipt: &ArchiveBody) -> Vec<u8> {
+    let mut out = vec![TAG_ARCHIVE];
+    receipt.encode(&mut out);
+    out
+}
+
 /// Encodes a seal as a log entry.
 #[must_use]
 pub fn encode_seal(seal: &SealBody) -> Vec<u8> {
@@ -34,10 +64,9 @@ pub fn encode_seal(seal: &SealBody) -> Vec<u8> {
 /// # Errors
 /// [`EntryError`].
 pub fn decode_seal(entry: &[u8]) -> Result<SealBody, EntryError> {
-    match entry.split_first() {
-        None => Err(EntryError::Empty),
-        Some((&TAG_SEAL, body)) => SealBody::from_body(body).map_err(EntryError::Body),
-        Some((&tag, _)) => Err(EntryError::Tag(tag)),
+    match Entry::decode(entry)? {
+        Entry::Seal(seal) => Ok(seal),
+        Entry::Archive(_) => Err(EntryError::Tag(TAG_ARCHIVE)),
     }
 }
 

@@ -5,13 +5,16 @@
 
 use std::collections::HashMap;
 
-use schemas::v1::{SealBody, StreamId};
+use schemas::layout::parse_object_name;
+use schemas::v1::{ArchiveBody, SealBody, StreamId};
 use tlog::{EMPTY_ROOT, Hash, LogWriter, TileError, leaf_hash};
 
-use crate::entry::{EntryError, decode_seal};
+use crate::entry::{Entry, EntryError};
 
 /// Most events of one batch (the integrity specification's bound on `count`).
 pub const BATCH_EVENTS_MAX: i64 = 1_048_576;
+/// Longest object name of a receipt, bytes; the archiver's names have at most 64.
+pub const OBJECT_NAME_MAX: usize = 128;
 /// Highest reason number this version knows.
 const REASON_MAX: i32 = 6;
 
@@ -54,11 +57,11 @@ impl Head {
 /// Why a proposal is not accepted. A refusal is normal life: a worker that lost a race reads the head again.
 #[derive(Debug, thiserror::Error)]
 pub enum Refusal {
-    /// Not a canonical seal.
-    #[error("not a canonical seal")]
+    /// Not a canonical entry.
+    #[error("not a canonical entry")]
     Entry(#[source] EntryError),
-    /// Version, origin, counts, bounds or reason make no seal.
-    #[error("field `{0}` has a value no seal may have")]
+    /// A value no seal, or no receipt, may have.
+    #[error("field `{0}` has a value no such entry may have")]
     Shape(&'static str),
     /// Topic, partition and stream id are not those of a stream this log seals.
     #[error("stream is not one of this log's")]
@@ -66,6 +69,9 @@ pub enum Refusal {
     /// The seal does not continue its stream's chain.
     #[error("field `{0}` does not continue the stream's head")]
     Chain(&'static str),
+    /// The receipt's seals are not the stream's next ones without a receipt: a repeat, a gap, or seals that are not there.
+    #[error("field `{0}` does not continue the receipts of the stream")]
+    Receipt(&'static str),
     /// The anchor is not this log's own earlier head.
     #[error("anchor is not an earlier head of this log")]
     Anchor,
@@ -86,6 +92,8 @@ pub struct Integrator {
     origin: String,
     streams: HashMap<StreamId, (String, i32)>,
     heads: HashMap<StreamId, Head>,
+    /// Each stream's first seal that no receipt covers; 0 when it lacks.
+    receipted: HashMap<StreamId, i64>,
     log: LogWriter,
 }
 
@@ -104,7 +112,7 @@ impl Integrator {
     /// An integrator over `log`, whose entries were given to [`Integrator::replay`] before the first offer.
     #[must_use]
     pub fn new(origin: &str, streams: HashMap<StreamId, (String, i32)>, log: LogWriter) -> Self {
-        Self { origin: origin.to_owned(), streams, heads: HashMap::new(), log }
+        Self { origin: origin.to_owned(), streams, heads: HashMap::new(), receipted: HashMap::new(), log }
     }
 
     /// Takes an entry that the log holds already.
@@ -112,9 +120,15 @@ impl Integrator {
     /// # Errors
     /// [`EntryError`] when it is no entry of this version.
     pub fn replay(&mut self, entry: &[u8]) -> Result<(), EntryError> {
-        let seal = decode_seal(entry)?;
-        let head = Head::after(self.heads.get(&seal.stream_id), &seal, leaf_hash(entry));
-        self.heads.insert(seal.stream_id, head);
+        match Entry::decode(entry)? {
+            Entry::Seal(seal) => {
+                let head = Head::after(self.heads.get(&seal.stream_id), &seal, leaf_hash(entry));
+                self.heads.insert(seal.stream_id, head);
+            }
+            Entry::Archive(receipt) => {
+                self.receipted.insert(receipt.stream_id, receipt.last_seal.saturating_add(1));
+            }
+        }
         Ok(())
     }
 
@@ -140,9 +154,21 @@ impl Integrator {
     /// # Errors
     /// [`Refusal`]; nothing is changed then.
     pub fn offer(&mut self, proposal: &[u8], roots: &dyn Roots) -> Result<Accepted, Refusal> {
-        let seal = decode_seal(proposal).map_err(Refusal::Entry)?;
-        self.check_shape(&seal)?;
-        self.check_chain(&seal)?;
+        match Entry::decode(proposal).map_err(Refusal::Entry)? {
+            Entry::Seal(seal) => self.offer_seal(proposal, &seal, roots),
+            Entry::Archive(receipt) => {
+                self.check_receipt(&receipt)?;
+                let index = self.log.size();
+                let leaf = self.log.append(proposal).map_err(Refusal::Log)?;
+                self.receipted.insert(receipt.stream_id, receipt.last_seal.saturating_add(1));
+                Ok(Accepted { index, stream_id: receipt.stream_id, leaf })
+            }
+        }
+    }
+
+    fn offer_seal(&mut self, proposal: &[u8], seal: &SealBody, roots: &dyn Roots) -> Result<Accepted, Refusal> {
+        self.check_shape(seal)?;
+        self.check_chain(seal)?;
         let anchor_size = u64::try_from(seal.anchor_size).map_err(|_| Refusal::Shape("anchor_size"))?;
         let own = if anchor_size == 0 { Some(EMPTY_ROOT) } else { roots.root_at(anchor_size) };
         if anchor_size > self.log.size() || own.is_none_or(|root| root.as_bytes() != &seal.anchor_root.0) {
@@ -150,9 +176,39 @@ impl Integrator {
         }
         let index = self.log.size();
         let leaf = self.log.append(proposal).map_err(Refusal::Log)?;
-        let head = Head::after(self.heads.get(&seal.stream_id), &seal, leaf);
+        let head = Head::after(self.heads.get(&seal.stream_id), seal, leaf);
         self.heads.insert(seal.stream_id, head);
         Ok(Accepted { index, stream_id: seal.stream_id, leaf })
+    }
+
+    /// A receipt must name one of our streams, an object of it, and the stream's next seals without a receipt.
+    fn check_receipt(&self, receipt: &ArchiveBody) -> Result<(), Refusal> {
+        let (topic, partition) = self.streams.get(&receipt.stream_id).ok_or(Refusal::Stream)?;
+        let fits = || {
+            parse_object_name(&receipt.object).is_some_and(|name| {
+                let file = format!("/p{partition}-{:012}.parquet", receipt.first_seal);
+                // the parser is more lenient than the writer about the digits
+                topic.ends_with(name.table.as_str()) && receipt.object.ends_with(&file)
+            })
+        };
+        let checks = [
+            ("version", receipt.version == 1),
+            ("origin", receipt.origin == self.origin),
+            ("bytes", receipt.bytes > 0),
+            ("first_seal", receipt.first_seal >= 0),
+            ("last_seal", receipt.last_seal >= receipt.first_seal),
+            ("object", receipt.object.len() <= OBJECT_NAME_MAX && fits()),
+        ];
+        if let Some((field, _)) = checks.iter().find(|(_, good)| !good) {
+            return Err(Refusal::Shape(field));
+        }
+        if receipt.first_seal != self.receipted.get(&receipt.stream_id).copied().unwrap_or(0) {
+            return Err(Refusal::Receipt("first_seal"));
+        }
+        if self.heads.get(&receipt.stream_id).is_none_or(|head| receipt.last_seal > head.seal_seq) {
+            return Err(Refusal::Receipt("last_seal"));
+        }
+        Ok(())
     }
 
     fn check_shape(&self, seal: &SealBody) -> Result<(), Refusal> {

@@ -15,6 +15,7 @@ use tlog::{
     leaf_hash, seal_signed_bytes,
 };
 
+use crate::entry::TAG_SEAL;
 use crate::error::NotaryError;
 use crate::integrate::{Accepted, Integrator, Refusal, Roots};
 use crate::signer::Signer;
@@ -268,7 +269,8 @@ impl Notary {
         Ok(())
     }
 
-    /// The envelopes of the published entries from `from` on, in log order; step (5).
+    /// The envelopes of the published seals from `from` on, in log order; step (5). A receipt has none: nobody who reads
+    /// seals waits for it.
     ///
     /// # Errors
     /// [`NotaryError`].
@@ -279,6 +281,9 @@ impl Notary {
     ) -> Result<(), NotaryError> {
         let key_id = KeyId(self.signer.verifier_key().id().to_be_bytes());
         for_each_entry(self.store.as_ref(), from, self.lock.size, |index, entry| {
+            if entry.first() != Some(&TAG_SEAL) {
+                return Ok(());
+            }
             let signature = self.signer.sign(&seal_signed_bytes(&leaf_hash(entry)))?;
             let envelope = SealEnvelope {
                 entry: entry.to_vec(),

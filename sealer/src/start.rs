@@ -21,14 +21,25 @@ use crate::worker::{Place, Rules, Worker, stream_of};
 
 /// Failures in a row of a retriable kind after which the sealer gives up, with growing pauses between.
 const RETRIES_MAX: u32 = 30;
-/// Longest time a stopping worker waits for the notary's answers.
+/// Longest time a stopping worker waits for the notary's answers, and a stopping notary for proposals that are there.
 const SETTLE: Duration = Duration::from_secs(30);
 
-/// Starts the sealer over `store`, the object store under the log's prefix.
+/// A running sealer: two handles, because a line is emptied from its head and the archiver stands between them.
+///
+/// Stop `workers` first (a drain returns when their seals are published and on the seals topic), then whoever archives
+/// what they sealed, then `notary`, which takes the last receipts. Should one end by itself, the other ends too.
+pub struct Started {
+    /// Reads the sealed topics, proposes seals.
+    pub workers: Running,
+    /// Takes proposals, signs, publishes.
+    pub notary: Running,
+}
+
+/// Starts the sealer over `store`, the object store under the log's prefix. The workers obey `env.shutdown`.
 ///
 /// # Errors
 /// Wrong configuration, key or state; a fork guard.
-pub fn start(config: &SealerConfig, env: &Env, store: Box<dyn LogStore>) -> Result<Running, StageFailure> {
+pub fn start(config: &SealerConfig, env: &Env, store: Box<dyn LogStore>) -> Result<Started, StageFailure> {
     config.check()?;
     std::fs::create_dir_all(&config.state_folder)
         .map_err(|source| NotaryError::Mark { path: config.state_folder.clone(), source })?;
@@ -43,21 +54,51 @@ pub fn start(config: &SealerConfig, env: &Env, store: Box<dyn LogStore>) -> Resu
         let (proposals, instance) = (env.topics.seal_proposals.clone(), env.instance.clone());
         places.push(Place { kind, streams: own, proposals, instance });
     }
-    let proposals = TopicPartition { topic: env.topics.seal_proposals.clone(), partition: 0 };
-    let (_, end) = env.bus.bounds(&proposals)?;
+    let (_, end) = env.bus.bounds(&proposals(env))?;
     let notary = Notary::open(&config.origin, streams, store, Box::new(signer), &config.state_folder, end)?;
-    let (config, env) = (config.clone(), env.clone());
-    let shutdown = env.shutdown.clone();
-    Ok(Running::spawn("sealer", &shutdown, move || Ok(seal(&config, &env, notary, places)?))?)
-}
-
-fn seal(config: &SealerConfig, env: &Env, notary: Notary, places: Vec<Place>) -> Result<(), NotaryError> {
     let shared = Shared::default();
     for (stream, head) in notary.integrator().heads() {
-        shared.accepted(*stream, *head);
+        shared.accepted(*stream, *head, notary.lock().size);
     }
     shared.published(notary.lock().size, notary.lock().root);
-    let rules = Rules {
+    let notary = {
+        let (config, env, shared) = (config.clone(), env.apart(), shared.clone());
+        let stop = env.shutdown.clone();
+        Running::spawn("notary", &stop, move || {
+            let _end = EndOnDrop(shared.clone());
+            Ok(notarise(&config, &env, notary, &shared)?)
+        })?
+    };
+    let workers = {
+        let (rules, env, own) = (rules(config), env.clone(), shared.clone());
+        let stop = env.shutdown.clone();
+        Running::spawn("sealer", &stop, move || Ok(seal(rules, &env, places, &own)?))
+    };
+    match workers {
+        Ok(workers) => Ok(Started { workers, notary }),
+        Err(error) => {
+            shared.end();
+            notary.stop(Level::Stop)?;
+            Err(error.into())
+        }
+    }
+}
+
+/// Tells the workers that the notary is gone, however it went.
+struct EndOnDrop(Shared);
+
+impl Drop for EndOnDrop {
+    fn drop(&mut self) {
+        self.0.end();
+    }
+}
+
+fn proposals(env: &Env) -> TopicPartition {
+    TopicPartition { topic: env.topics.seal_proposals.clone(), partition: 0 }
+}
+
+fn rules(config: &SealerConfig) -> Rules {
+    Rules {
         limits: Limits {
             events: i64::from(config.batch_events_max),
             bytes: usize::try_from(config.batch_bytes_max).unwrap_or(usize::MAX),
@@ -65,35 +106,29 @@ fn seal(config: &SealerConfig, env: &Env, notary: Notary, places: Vec<Place>) ->
         },
         heartbeat_ms: i64::from(config.heartbeat_ms),
         hash_twice: config.hash_twice,
-    };
-    // the notary stops after the workers, whose last proposals it must still take
-    let (workers_stop, notary_stop) = (env.shutdown.clone(), Shutdown::new());
-    std::thread::scope(|scope| {
-        let notary_thread = scope.spawn(|| notarise(config, env, notary, &shared, &notary_stop));
-        let workers: Vec<_> = places
-            .into_iter()
-            .map(|place| {
-                let shared = shared.clone();
-                let stop = &workers_stop;
-                scope.spawn(move || work(env, place, rules, &shared, stop))
-            })
-            .collect();
-        let mut result = Ok(());
+    }
+}
+
+/// One thread per place, until all have ended; one that fails ends the others and the notary.
+fn seal(rules: Rules, env: &Env, places: Vec<Place>, shared: &Shared) -> Result<(), NotaryError> {
+    let stop = &env.shutdown;
+    let result = std::thread::scope(|scope| {
+        let workers: Vec<_> =
+            places.into_iter().map(|place| scope.spawn(move || work(env, place, rules, shared, stop))).collect();
         while !workers.iter().all(std::thread::ScopedJoinHandle::is_finished) {
             // a thread that ends before it was asked has failed: the others stop too
-            let early =
-                workers_stop.level() == Level::Run && workers.iter().any(std::thread::ScopedJoinHandle::is_finished);
-            if early || notary_thread.is_finished() {
-                workers_stop.raise(Level::Stop);
+            let early = stop.level() == Level::Run && workers.iter().any(std::thread::ScopedJoinHandle::is_finished);
+            if early || shared.is_over() {
+                stop.raise(Level::Stop);
             }
             std::thread::sleep(Duration::from_millis(5));
         }
-        for worker in workers {
-            result = result.and(join(worker.join()));
-        }
-        notary_stop.raise(Level::Drain);
-        join(notary_thread.join()).and(result)
-    })
+        workers.into_iter().fold(Ok(()), |result, worker| result.and(join(worker.join())))
+    });
+    if result.is_err() {
+        shared.end();
+    }
+    result
 }
 
 fn join(ended: std::thread::Result<Result<(), NotaryError>>) -> Result<(), NotaryError> {
@@ -132,21 +167,23 @@ fn work(env: &Env, place: Place, rules: Rules, shared: &Shared, stop: &Shutdown)
     }
     worker.finish(clock::now_ms())?;
     let began = Instant::now();
-    while !worker.is_settled() && began.elapsed() < SETTLE && stop.level() != Level::Stop {
+    // whoever is drained next must find every seal on the seals topic: accepted is not enough
+    while !(worker.is_settled() && shared.anchor().0 >= shared.accepted_size()) {
+        if stop.level() == Level::Stop || shared.is_over() {
+            break;
+        }
+        if began.elapsed() >= SETTLE {
+            tracing::warn!("the notary has not published every seal in time; it does when it goes on");
+            break;
+        }
         std::thread::sleep(Duration::from_millis(5));
     }
     Ok(())
 }
 
-fn notarise(
-    config: &SealerConfig,
-    env: &Env,
-    mut notary: Notary,
-    shared: &Shared,
-    stop: &Shutdown,
-) -> Result<(), NotaryError> {
-    let place = TopicPartition { topic: env.topics.seal_proposals.clone(), partition: 0 };
-    let position = Position { topic_partition: place, next_offset: notary.next_offset() };
+fn notarise(config: &SealerConfig, env: &Env, mut notary: Notary, shared: &Shared) -> Result<(), NotaryError> {
+    let stop = &env.shutdown;
+    let position = Position { topic_partition: proposals(env), next_offset: notary.next_offset() };
     let mut reader = env.bus.reader(&ReaderSpec {
         topics: vec![env.topics.seal_proposals.clone()],
         assign: Assign::Manual(vec![position]),
@@ -154,7 +191,8 @@ fn notarise(
     })?;
     let mut envelopes = Envelopes::open(env, &config.state_folder)?;
     let interval = Duration::from_millis(config.publish_interval_ms.into());
-    let (mut batch, mut published, mut failures, mut idle) = (Batch::default(), Instant::now(), 0, 0);
+    let (mut batch, mut published, mut failures) = (Batch::default(), Instant::now(), 0);
+    let mut bound = None;
     let step = |notary: &mut Notary, envelopes: &mut Envelopes| -> Result<(), NotaryError> {
         notary.publish()?;
         envelopes.send(notary)?;
@@ -169,8 +207,17 @@ fn notarise(
                 step(notary, &mut envelopes)
             })?;
         }
-        idle = if batch.is_empty() { idle + 1 } else { 0 };
-        let ending = stop.level() != Level::Run && idle >= 2;
+        let ending = stop.level() == Level::Stop
+            || shared.is_over()
+            || match (stop.level(), bound) {
+                (Level::Run, _) => false,
+                (_, None) => {
+                    // what was proposed when the request came is taken, however long it is in coming
+                    bound = Some((env.bus.bounds(&proposals(env))?.1, Instant::now()));
+                    false
+                }
+                (_, Some((end, since))) => notary.next_offset() >= end || since.elapsed() >= SETTLE,
+            };
         if notary.is_behind() && (published.elapsed() >= interval || ending) {
             again("publish", &mut failures, stop, step(&mut notary, &mut envelopes))?;
             published = Instant::now();
@@ -196,7 +243,7 @@ fn take(
     match result {
         Ok(accepted) => {
             if let Some(head) = notary.integrator().heads().get(&accepted.stream_id) {
-                shared.accepted(accepted.stream_id, *head);
+                shared.accepted(accepted.stream_id, *head, notary.integrator().log().size());
             }
         }
         Err(refusal) => {

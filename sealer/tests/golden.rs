@@ -6,9 +6,9 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 use schemas::leaf::{LeafInput, stream_id};
-use schemas::v1::{Hash32, StreamId};
+use schemas::v1::{ArchiveBody, Hash32, StreamId};
 use sealer::batch::{Batch, Reason, Stream};
-use sealer::entry::encode_seal;
+use sealer::entry::{encode_archive, encode_seal};
 use sealer::error::NotaryError;
 use sealer::integrate::{Head, Refusal};
 use sealer::notary::{LogStore, Notary, Put};
@@ -166,6 +166,84 @@ fn what_does_not_continue_the_chain_is_refused() {
     let mut other = sealer::entry::decode_seal(&entries[2]).unwrap();
     other.partition = 18;
     assert!(matches!(notary.offer(8, &encode_seal(&other)), Err(Refusal::Stream)));
+}
+
+fn receipt(first_seal: i64, last_seal: i64) -> ArchiveBody {
+    ArchiveBody {
+        version: 1,
+        origin: ORIGIN.into(),
+        stream_id: id(),
+        object: schemas::layout::object_name(schemas::layout::Table::Events, 17, first_seal, 1_770_000_005_000),
+        object_sha256: Hash32([9; 32]),
+        bytes: 4096,
+        first_seal,
+        last_seal,
+    }
+}
+
+#[test]
+fn receipts_follow_the_seals_without_gap_or_repeat() {
+    let entries = entries();
+    let (store, folder) = (Memory::default(), tempfile::tempdir().unwrap());
+    let mut notary = open(&store, folder.path(), 99).unwrap();
+    let mut offset = -1;
+    let mut offer = |notary: &mut Notary, entry: &[u8]| {
+        offset += 1;
+        notary.offer(offset, entry)
+    };
+    let early = offer(&mut notary, &encode_archive(&receipt(0, 0)));
+    assert!(matches!(early, Err(Refusal::Receipt("last_seal"))), "before any seal");
+    offer(&mut notary, &entries[0]).unwrap();
+    notary.publish().unwrap();
+    offer(&mut notary, &entries[1]).unwrap();
+    type Change = fn(&mut ArchiveBody);
+    let wrong: [(&str, Change); 9] = [
+        ("version", |receipt| receipt.version = 2),
+        ("origin", |receipt| receipt.origin.push('x')),
+        ("bytes", |receipt| receipt.bytes = 0),
+        ("first_seal", |receipt| receipt.first_seal = -1),
+        ("last_seal", |receipt| receipt.last_seal = -1),
+        ("object", |receipt| receipt.object = receipt.object.replace("events/", "frames/")),
+        ("object", |receipt| receipt.object = receipt.object.replace("p17-", "p18-")),
+        ("object", |receipt| receipt.object = receipt.object.replace("0000.parquet", "0001.parquet")),
+        ("object", |receipt| receipt.object = receipt.object.replace("hour=", &format!("hour={}", "0".repeat(128)))),
+    ];
+    for (field, change) in wrong {
+        let mut bad = receipt(0, 1);
+        change(&mut bad);
+        let refused = offer(&mut notary, &encode_archive(&bad)).unwrap_err();
+        assert!(matches!(&refused, Refusal::Shape(named) if *named == field), "{field}: {refused}");
+    }
+    let stranger = ArchiveBody { stream_id: StreamId([1; 16]), ..receipt(0, 1) };
+    assert!(matches!(offer(&mut notary, &encode_archive(&stranger)), Err(Refusal::Stream)));
+    let longer = [encode_archive(&receipt(0, 1)), vec![0]].concat();
+    assert!(matches!(offer(&mut notary, &longer), Err(Refusal::Entry(_))));
+    assert!(matches!(offer(&mut notary, &[vec![7], longer].concat()), Err(Refusal::Entry(_))));
+    for (first, last, field) in [(1, 1, "first_seal"), (0, 2, "last_seal")] {
+        let refused = offer(&mut notary, &encode_archive(&receipt(first, last))).unwrap_err();
+        assert!(matches!(refused, Refusal::Receipt(named) if named == field), "seals {first}-{last}");
+    }
+    assert_eq!(offer(&mut notary, &encode_archive(&receipt(0, 1))).unwrap().index, 2);
+    for (first, last) in [(0, 1), (0, 0), (1, 1)] {
+        let again = offer(&mut notary, &encode_archive(&receipt(first, last)));
+        assert!(matches!(again, Err(Refusal::Receipt("first_seal"))), "a repeat is refused");
+    }
+    notary.publish().unwrap();
+    // the stream's chain goes on over the receipt, also in a notary that starts again
+    let mut notary = open(&store, folder.path(), 99).unwrap();
+    assert_eq!(notary.integrator().log().size(), 3);
+    assert!(matches!(offer(&mut notary, &encode_archive(&receipt(0, 1))), Err(Refusal::Receipt("first_seal"))));
+    offer(&mut notary, &entries[2]).unwrap();
+    assert_eq!(offer(&mut notary, &encode_archive(&receipt(2, 2))).unwrap().index, 4);
+    notary.publish().unwrap();
+    let mut sealed = Vec::new();
+    notary
+        .envelopes(0, |index, envelope| {
+            sealed.push((index, envelope.entry[0]));
+            Ok(())
+        })
+        .unwrap();
+    assert_eq!(sealed, [(0, 1), (1, 1), (3, 1)], "receipts have no envelope");
 }
 
 /// I-09: stopped between any two store calls and started again, the notary signs one text per size.

@@ -2,20 +2,20 @@
 
 use std::collections::VecDeque;
 
+use schemas::Record as _;
+use schemas::entry::{TAG_ARCHIVE, TAG_SEAL};
 use schemas::layout::LOG_PREFIX;
-use schemas::v1::SealBody;
-use schemas::{DecodeError, Record as _};
+use schemas::v1::{ArchiveBody, SealBody};
 use tlog::{Bundle, CHECKPOINT_PATH, Checkpoint, CheckpointError, Frontier, FsckError, Hash, NoteError, leaf_hash};
 
 use super::Options;
 use super::chain::Chains;
+use super::receipts::Receipts;
 use super::report::Findings;
 use crate::{Archive, ReadError};
 
 /// Most entries of a log this version verifies: 32 bytes for the leaf, 32 for the root and about 200 for the seal each.
 pub const ENTRIES_MAX: u64 = 1 << 27;
-/// Tag byte of a seal.
-const TAG_SEAL: u8 = 0x01;
 /// Newest stored checkpoints compared with the tree; older ones are only counted.
 pub const CHECKPOINTS_MAX: usize = 1000;
 
@@ -30,6 +30,7 @@ pub(crate) struct Log {
     /// Root at each size from 0; one longer than `leaves`.
     pub(crate) roots: Vec<Hash>,
     pub(crate) chains: Chains,
+    pub(crate) receipts: Receipts,
     pub(crate) pinned: bool,
     pub(crate) notes: Vec<String>,
 }
@@ -197,10 +198,11 @@ impl Entries<'_> {
             self.log.roots.push(tlog::EMPTY_ROOT);
         }
         let leaf = leaf_hash(entry);
+        let log = &mut *self.log;
         match decode(entry) {
-            Ok(seal) => {
-                let log = &mut *self.log;
-                log.chains.take(index, leaf, &seal, &log.origin, &log.roots, self.findings);
+            Ok(Entry::Seal(seal)) => log.chains.take(index, leaf, &seal, &log.origin, &log.roots, self.findings),
+            Ok(Entry::Archive(receipt)) => {
+                log.receipts.take(index, receipt, &log.origin, &log.chains, self.findings);
             }
             Err(what) => self.findings.add("T09", format!("log entry {index}"), format!("entry not canonical: {what}")),
         }
@@ -227,10 +229,19 @@ impl Iterator for Entries<'_> {
     }
 }
 
+/// A log entry of this version.
+enum Entry {
+    Seal(SealBody),
+    Archive(ArchiveBody),
+}
+
 /// Decodes an entry, strictly.
-fn decode(entry: &[u8]) -> Result<SealBody, String> {
+fn decode(entry: &[u8]) -> Result<Entry, String> {
     match entry.split_first() {
-        Some((&TAG_SEAL, body)) => SealBody::from_body(body).map_err(|error: DecodeError| error.to_string()),
+        Some((&TAG_SEAL, body)) => SealBody::from_body(body).map(Entry::Seal).map_err(|error| error.to_string()),
+        Some((&TAG_ARCHIVE, body)) => {
+            ArchiveBody::from_body(body).map(Entry::Archive).map_err(|error| error.to_string())
+        }
         Some((tag, _)) => Err(format!("tag {tag:02x} is unknown to this version")),
         None => Err("no byte at all".to_owned()),
     }

@@ -1,7 +1,7 @@
 //! The whole check of an archive, offline, from the signed checkpoint down to the last row (I-08, I-13, I-14).
 //!
 //! Order: checkpoint note, tree from the entry bundles, stored tiles, pin, strict decoding and chain of every entry,
-//! every object's rows against their seals, seals whose rows are nowhere, tail. All findings are reported. Finding
+//! every object's bytes against its receipt and rows against their seals, seals and receipts whose object is nowhere, tail. All findings are reported. Finding
 //! nothing to check is a finding (T30); a tail without an anchor is never "proven".
 //!
 //! Objects are checked by several threads; one thread holds one object and one batch's hashes at a time. What one
@@ -11,6 +11,7 @@ mod batch;
 mod chain;
 mod layout;
 mod log;
+mod receipts;
 mod report;
 mod rows;
 
@@ -95,14 +96,15 @@ pub fn verify(archive: &Archive, options: &Options, progress: &(dyn Fn(Progress)
         names.extend(archive.list(table.as_str())?);
     }
     let mut objects = Objects::default();
+    let mut notes = log.notes.clone();
     if readable {
         objects = check_objects(archive, &names, &log, options, progress)?;
         findings.extend(std::mem::take(&mut objects.findings));
+        notes.extend(log.receipts.check_names(&names, &mut findings));
     } else if !names.is_empty() {
         findings.add("T23", "log", format!("{} files no seal covers: no checkpoint could be read", names.len()));
     }
     let waiting = missing(&log, &objects.seen, options, &mut findings);
-    let mut notes = log.notes.clone();
     let (anchored, tail_age_s) = tail(&log, options, &mut findings, &mut notes);
     let waits = waiting.values().sum::<i64>();
     if waits > 0 {
@@ -214,8 +216,12 @@ fn check_one(archive: &Archive, name: &str, log: &Log, options: &Options) -> Res
         Err(error) => return Err(error),
     };
     let size = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+    let mut findings = Findings::default();
+    log.receipts.check_bytes(name, &bytes, &mut findings);
     let checked = catch_unwind(AssertUnwindSafe(|| rows::check(name, bytes, log, &options.keys)));
-    Ok((checked.unwrap_or_else(|_| broken("object cannot be read: the decoder gave up")), size))
+    let mut checked = checked.unwrap_or_else(|_| broken("object cannot be read: the decoder gave up"));
+    checked.findings.extend(findings);
+    Ok((checked, size))
 }
 
 /// Seals whose batch is in no object, and streams without any. Gives the number of seals that may still wait.

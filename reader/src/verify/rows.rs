@@ -5,11 +5,11 @@
 //! row too many or too few is found in its own batch and does not spoil the next.
 //!
 //! # What is proven, and what is not
-//! A changed byte is reported when it changes a row, the archive's own footer keys, the place of a page, or when the
+//! A changed byte is reported here when it changes a row, the archive's own footer keys, the place of a page, or when the
 //! object can no longer be decoded. Parquet also stores what no seal covers: statistics, page indexes, bloom filters,
-//! page header fields a reader ignores, spare bits of the compression, `created_by`. This version's log holds no hash of whole
-//! objects, so a byte changed there may go unseen; a test (`known_misses_are_only_where_no_row_lives`) counts them. No
-//! row can be changed that way, and this crate never lets those parts decide which rows it reads.
+//! page header fields a reader ignores, spare bits of the compression, `created_by`. A byte changed there is found by the
+//! object's receipt (`receipts`); of a stream's newest object, which may have none yet, it is not. No row can be changed
+//! that way, and this crate never lets those parts decide which rows it reads.
 
 use bytes::Bytes;
 use columns::Rows;
@@ -104,6 +104,7 @@ impl Check<'_> {
             self.out.seen.push((StreamKey(id.0), seal.seal_seq));
         }
         self.check_name(first, stream);
+        self.check_receipt(StreamKey(id.0));
         for (group, deal) in deals.into_iter().enumerate() {
             self.group(&object, group, deal, stream);
         }
@@ -115,6 +116,24 @@ impl Check<'_> {
         let expected = object_name(parsed.table, stream.partition, seal.seal_seq, seal.closed_at);
         if expected != self.name {
             self.find("T23", self.name, format!("file is not where its first seal says: {expected}"));
+        }
+    }
+
+    /// The receipt must be of this stream, and of the very seals inside.
+    fn check_receipt(&mut self, id: StreamKey) {
+        let Some(receipt) = self.log.receipts.get(self.name) else { return };
+        let name = self.name;
+        if receipt.stream != id {
+            self.find("T28", name, "object differs from ARCHIVE receipt: it is of another stream");
+        }
+        let inside = || self.out.seen.iter().map(|(_, seal_seq)| *seal_seq);
+        if inside().min() != Some(receipt.first_seal) || inside().max() != Some(receipt.last_seal) {
+            let (first, last) = (grouped(receipt.first_seal), grouped(receipt.last_seal));
+            self.find(
+                "T28",
+                name,
+                format!("object differs from ARCHIVE receipt: it does not hold seals {first}-{last}"),
+            );
         }
     }
 

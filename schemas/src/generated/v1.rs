@@ -3,6 +3,81 @@
 use crate::Record;
 use crate::codec::{Cursor, DecodeError, put_bytes, put_len, put_long};
 
+/// First 16 bytes of the stream's SHA-256.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct StreamId(pub [u8; 16]);
+impl Default for StreamId {
+    fn default() -> Self {
+        Self([0; 16])
+    }
+}
+
+/// SHA-256.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Hash32(pub [u8; 32]);
+impl Default for Hash32 {
+    fn default() -> Self {
+        Self([0; 32])
+    }
+}
+
+/// The receipt of one archived object: its bytes for ever. Log entry tag 04.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ArchiveBody {
+    /// 1
+    pub version: i32,
+    /// Log origin.
+    pub origin: String,
+    /// Stream whose seals the object holds.
+    pub stream_id: StreamId,
+    /// Name in the object store.
+    pub object: String,
+    /// SHA-256 of the stored bytes, all of them.
+    pub object_sha256: Hash32,
+    /// Size of the object, at least 1.
+    pub bytes: i64,
+    /// seal_seq of the first seal inside.
+    pub first_seal: i64,
+    /// seal_seq of the last seal inside; an object holds every seal between.
+    pub last_seal: i64,
+}
+
+impl ArchiveBody {
+    /// Appends the Avro body.
+    pub fn put(&self, out: &mut Vec<u8>) {
+        put_long(out, i64::from(self.version));
+        put_bytes(out, self.origin.as_bytes());
+        out.extend_from_slice(&(self.stream_id).0);
+        put_bytes(out, self.object.as_bytes());
+        out.extend_from_slice(&(self.object_sha256).0);
+        put_long(out, self.bytes);
+        put_long(out, self.first_seal);
+        put_long(out, self.last_seal);
+    }
+    /// Takes the Avro body off the cursor into `self`.
+    /// # Errors
+    /// [`DecodeError`].
+    pub fn take(&mut self, cursor: &mut Cursor<'_>) -> Result<(), DecodeError> {
+        self.version = cursor.int()?;
+        {
+            let text = cursor.string()?;
+            self.origin.clear();
+            self.origin.push_str(text);
+        }
+        self.stream_id = StreamId(cursor.fixed()?);
+        {
+            let text = cursor.string()?;
+            self.object.clear();
+            self.object.push_str(text);
+        }
+        self.object_sha256 = Hash32(cursor.fixed()?);
+        self.bytes = cursor.long()?;
+        self.first_seal = cursor.long()?;
+        self.last_seal = cursor.long()?;
+        Ok(())
+    }
+}
+
 /// One bound value.
 #[derive(Clone, PartialEq, Eq, Default)]
 pub struct ParameterValue {
@@ -1977,24 +2052,6 @@ impl Frame {
     }
 }
 
-/// First 16 bytes of the stream's SHA-256.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct StreamId(pub [u8; 16]);
-impl Default for StreamId {
-    fn default() -> Self {
-        Self([0; 16])
-    }
-}
-
-/// SHA-256.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Hash32(pub [u8; 32]);
-impl Default for Hash32 {
-    fn default() -> Self {
-        Self([0; 32])
-    }
-}
-
 /// The record about one batch of one stream. Log entry tag 01.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct SealBody {
@@ -2290,6 +2347,20 @@ impl SessionContent {
             }
         }
         Ok(())
+    }
+}
+
+impl Record for ArchiveBody {
+    const NAME: &'static str = "audit.v1.ArchiveBody";
+    const SCHEMA: &'static str = include_str!("../../avro/v1/archive_body.avsc");
+    const FINGERPRINT: u64 = 0x6f4b6e79804d94a2;
+    fn encode(&self, out: &mut Vec<u8>) {
+        self.put(out);
+    }
+    fn decode(&mut self, body: &[u8]) -> Result<(), DecodeError> {
+        let mut cursor = Cursor::new(body);
+        self.take(&mut cursor)?;
+        cursor.finish()
     }
 }
 
