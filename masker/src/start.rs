@@ -45,5 +45,7 @@ pub fn start(config: &MaskerConfig, env: &Env) -> Result<Running, StageFailure> 
         limits: Limits::default(),
     };
     let shutdown = env.shutdown.clone();
-    Ok(Running::spawn("masker", &shutdown, move || Ok(run(env.bus.as_ref(), &spec, &factory, &env.shutdown, &clock::now_us)?))?)
+    Ok(Running::spawn("masker", &shutdown, move || {
+        Ok(run(env.bus.as_ref(), &spec, &factory, &env.shutdown, &clock::now_us)?)
+    })?)
 }

@@ -84,7 +84,10 @@ fn psql_to_duckdb_and_verify_on_the_embedded_bus() {
     assert!(said.contains("column \"nothing\" does not exist"), "{said}");
     // I-01: killed the moment a client has its answer, the line still has every request that was forwarded
     let token = oidc.login("bob").unwrap().access;
-    assert_eq!(psql(&postgres, &line, "bob", &token, "SELECT 'asked just before the kill';").trim(), "asked just before the kill");
+    assert_eq!(
+        psql(&postgres, &line, "bob", &token, "SELECT 'asked just before the kill';").trim(),
+        "asked just before the kill"
+    );
     line.kill9();
     line.restart().unwrap();
     psql(&postgres, &line, "bob", &oidc.login("bob").unwrap().access, "SELECT count(*) FROM customers;");
@@ -121,7 +124,10 @@ fn psql_to_duckdb_and_verify_on_the_embedded_bus() {
     let sessions: Vec<Value> = serde_json::from_str(&sessions).unwrap();
     assert_eq!(sessions.len(), 3);
     let bob = sessions.last().unwrap();
-    assert_eq!((&bob["principal_subject"], &bob["complete"], &bob["commands"]), (&Value::from("bob"), &Value::Bool(true), &Value::from(1)));
+    assert_eq!(
+        (&bob["principal_subject"], &bob["complete"], &bob["commands"]),
+        (&Value::from("bob"), &Value::Bool(true), &Value::from(1))
+    );
     let id = sessions.iter().find(|session| session["principal_subject"] == "alice").unwrap()["session_id"]
         .as_str()
         .unwrap();
