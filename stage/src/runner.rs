@@ -25,6 +25,8 @@ const TABLE_POLLS_MAX: usize = 64;
 const WAIT_PAUSE: Duration = Duration::from_millis(10);
 /// Silence after which a drained input counts as empty: the last offsets may be holes.
 const DRAIN_IDLE: Duration = Duration::from_secs(1);
+/// The same where nothing has been read yet since the partition came: the first fetch takes its time.
+const DRAIN_IDLE_FIRST: Duration = Duration::from_secs(4);
 /// Longest wait for a first partition while draining.
 const DRAIN_JOIN: Duration = Duration::from_secs(15);
 struct Lane<T> {
@@ -192,6 +194,10 @@ impl<'a, F: Factory> Runner<'a, F> {
         let rebalance = self.reader.poll(&mut batch, limit)?;
         for gone in &rebalance.revoked {
             self.lanes.remove(&gone.partition);
+        }
+        if !rebalance.revoked.is_empty() || !rebalance.assigned.is_empty() {
+            // other partitions, other ends; and the silence before the first ones came says nothing
+            self.drain = None;
         }
         let given: Vec<i32> = rebalance.assigned.iter().map(|given| given.partition).collect();
         let marker = self.mark(&given)?;
@@ -451,7 +457,12 @@ impl<F: Factory> Runner<'_, F> {
             let holds = self.lanes.get(partition).is_some_and(|lane| lane.transform.held_from().is_some());
             next.is_some_and(|next| next >= *end) && !holds
         });
-        let silent = now.duration_since(drain.busy) >= DRAIN_IDLE;
+        let unread = drain.ends.iter().any(|(partition, end)| {
+            let none = self.lanes.get(partition).is_none_or(|lane| lane.next.is_none());
+            none && drain.starts.get(partition).is_none_or(|start| start < end)
+        });
+        let patience = if unread { DRAIN_IDLE_FIRST } else { DRAIN_IDLE };
+        let silent = now.duration_since(drain.busy) >= patience;
         let done = if drain.ends.is_empty() {
             now.duration_since(drain.since) >= DRAIN_JOIN
         } else {
