@@ -642,16 +642,17 @@ fn any_changed_byte_of_an_object_is_reported() {
 #[test]
 fn objects_and_receipts_must_fit_each_other() {
     let world = World::new();
-    let with = |change: &dyn Fn(&mut Vec<ArchiveBody>)| {
+    let with_lag = |archive_lag_s: Option<i64>, change: &dyn Fn(&mut Vec<ArchiveBody>)| {
         let mut receipts: Vec<ArchiveBody> = world.objects.iter().map(|object| world.receipt(object)).collect();
         change(&mut receipts);
         let receipts = receipts.iter().map(|receipt| [vec![4], receipt.to_body()].concat());
         let log: Vec<_> = world.entries.iter().cloned().chain(receipts).collect();
-        world.check_with(&world.options(), |dir| {
+        world.check_with(&Options { archive_lag_s, ..world.options() }, |dir| {
             std::fs::remove_dir_all(dir.join("log")).unwrap();
             world.write_log(dir, &log);
         })
     };
+    let with = |change: &dyn Fn(&mut Vec<ArchiveBody>)| with_lag(None, change);
     // a stream's newest object may wait for its receipt, which is said; an older one may not
     let report = with(&|receipts| drop(receipts.remove(1)));
     assert_eq!((report.findings.len(), report.outcome), (0, Outcome::Proven));
@@ -661,6 +662,11 @@ fn objects_and_receipts_must_fit_each_other() {
             .iter()
             .any(|note| note.contains("no ARCHIVE receipt yet") && note.contains(&world.objects[1].name))
     );
+    // in an archive that is being written, what was sealed just now may wait: the result says so
+    let report = with_lag(Some(60), &|receipts| drop(receipts.drain(..2)));
+    assert_eq!((report.findings.len(), report.outcome, report.notes.len()), (0, Outcome::Incomplete, 2));
+    expect(&with_lag(Some(10), &|receipts| drop(receipts.drain(..2))), &["T28"]);
+    expect(&with_lag(Some(60), &|receipts| drop(receipts.remove(0))), &["T08", "T28"]);
     let report = with(&|receipts| drop(receipts.drain(..2)));
     expect(&report, &["T28"]);
     assert_eq!(

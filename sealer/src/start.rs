@@ -123,7 +123,11 @@ fn seal(rules: Rules, env: &Env, places: Vec<Place>, shared: &Shared) -> Result<
             }
             std::thread::sleep(Duration::from_millis(5));
         }
-        workers.into_iter().fold(Ok(()), |result, worker| result.and(join(worker.join())))
+        let mut result = Ok(());
+        for worker in workers {
+            result = result.and(join(worker.join()));
+        }
+        result
     });
     if result.is_err() {
         shared.end();

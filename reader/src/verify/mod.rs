@@ -55,8 +55,9 @@ pub struct Options {
     pub threads: usize,
     /// Streams that must be in the log.
     pub expected_streams: Vec<StreamId>,
-    /// How long after a seal its object may still be missing, seconds, for an archive that is being written; needs
-    /// `now_s`. Only a stream's newest seals may wait, and the result is then "incomplete". `None`: none may wait.
+    /// How long after a seal its object, or the object's receipt, may still be missing, seconds, for an archive that is
+    /// being written; needs `now_s`. Only a stream's newest seals may wait, and the result is then "incomplete". `None`:
+    /// none may wait, but that a stream's newest object without a receipt is a note.
     pub archive_lag_s: Option<i64>,
 }
 
@@ -88,19 +89,20 @@ pub enum Progress {
 pub fn verify(archive: &Archive, options: &Options, progress: &(dyn Fn(Progress) + Sync)) -> Result<Report, ReadError> {
     let mut findings = Findings::default();
     let mut step = |done, total| progress(Progress::Log { done, total });
-    let log = log::read(archive, options, &mut step, &mut findings)?;
-    let readable = log.as_ref().is_some_and(|log| log.root.is_some());
-    let log = log.unwrap_or_default();
+    // before the log: in an archive that is being written, an object's seals are in the log before it is there
     let mut names = Vec::new();
     for table in Table::ALL {
         names.extend(archive.list(table.as_str())?);
     }
+    let log = log::read(archive, options, &mut step, &mut findings)?;
+    let readable = log.as_ref().is_some_and(|log| log.root.is_some());
+    let log = log.unwrap_or_default();
     let mut objects = Objects::default();
-    let mut notes = log.notes.clone();
+    let (mut notes, mut unreceipted) = (log.notes.clone(), false);
     if readable {
         objects = check_objects(archive, &names, &log, options, progress)?;
         findings.extend(std::mem::take(&mut objects.findings));
-        notes.extend(log.receipts.check_names(&names, &mut findings));
+        unreceipted = log.receipts.check_names(&names, &log.chains, due_ms(options), &mut notes, &mut findings);
     } else if !names.is_empty() {
         findings.add("T23", "log", format!("{} files no seal covers: no checkpoint could be read", names.len()));
     }
@@ -111,7 +113,7 @@ pub fn verify(archive: &Archive, options: &Options, progress: &(dyn Fn(Progress)
         notes.push(format!("{} newest seals wait for their object", grouped(waits)));
     }
     findings.sort();
-    let outcome = findings.outcome(anchored, waits > 0);
+    let outcome = findings.outcome(anchored, waits > 0 || unreceipted);
     let summary = |(key, stream): (&StreamKey, &chain::Stream)| {
         stream.summary(&StreamId(key.0), waiting.get(key).copied().unwrap_or(0))
     };
@@ -224,6 +226,11 @@ fn check_one(archive: &Archive, name: &str, log: &Log, options: &Options) -> Res
     Ok((checked, size))
 }
 
+/// What was sealed since then may lack its object or receipt; milliseconds since the epoch.
+fn due_ms(options: &Options) -> Option<i64> {
+    options.now_s.zip(options.archive_lag_s).map(|(now, lag)| now.saturating_sub(lag).saturating_mul(1000))
+}
+
 /// Seals whose batch is in no object, and streams without any. Gives the number of seals that may still wait.
 fn missing(
     log: &Log,
@@ -232,7 +239,7 @@ fn missing(
     findings: &mut Findings,
 ) -> HashMap<StreamKey, i64> {
     let mut waiting = HashMap::new();
-    let due = options.now_s.zip(options.archive_lag_s).map(|(now, lag)| now.saturating_sub(lag).saturating_mul(1000));
+    let due = due_ms(options);
     for (key, stream) in &log.chains.streams {
         let absent = |seal: &&chain::Seal| !seen.contains_key(&(*key, seal.seal_seq));
         // the newest seals, as long as nothing of them is lost yet: heartbeats hold no row

@@ -118,8 +118,16 @@ impl Receipts {
         findings.object("T28", name, text, name);
     }
 
-    /// Receipts without an object, and objects without a receipt, which only a stream's newest may lack. Gives notes.
-    pub(crate) fn check_names(&self, names: &[String], findings: &mut Findings) -> Vec<String> {
+    /// Receipts without an object, and objects without a receipt, which only a stream's newest may lack, and newer
+    /// ones whose first seal was closed at `due_ms` or later. True when there are such, noted as all that is without one.
+    pub(crate) fn check_names(
+        &self,
+        names: &[String],
+        chains: &Chains,
+        due_ms: Option<i64>,
+        notes: &mut Vec<String>,
+        findings: &mut Findings,
+    ) -> bool {
         let listed: HashSet<&str> = names.iter().map(String::as_str).collect();
         let mut gone: Vec<_> = self.objects.iter().filter(|(name, _)| !listed.contains(name.as_str())).collect();
         gone.sort_by_key(|(name, _)| *name);
@@ -136,15 +144,27 @@ impl Receipts {
                 *slot = other;
             }
         }
-        let mut notes = Vec::new();
+        let mut waits = false;
         for (name, object) in parsed().filter(|(name, _)| self.get(name).is_none()) {
-            if newest.get(&key(&object)).is_some_and(|(newest, _)| *newest == name) {
+            let is_newest = newest.get(&key(&object)).is_some_and(|(newest, _)| *newest == name);
+            if is_newest || due_ms.is_some_and(|due| self.may_wait(&object, chains, due)) {
+                waits |= !is_newest;
                 notes.push(format!("{name} has no ARCHIVE receipt yet: its rows are proven, its other bytes are not"));
             } else {
                 findings.object("T28", name, "object without ARCHIVE receipt, and not its stream's newest", name);
             }
         }
-        notes
+        waits
+    }
+
+    /// True for an object after its stream's last receipt that was sealed at `due_ms` or later.
+    fn may_wait(&self, object: &ObjectName, chains: &Chains, due_ms: i64) -> bool {
+        chains.streams.iter().any(|(key, stream)| {
+            stream.partition == object.partition
+                && stream.topic.ends_with(object.table.as_str())
+                && object.first_seal >= self.next.get(key).copied().unwrap_or(0)
+                && stream.seal(object.first_seal).is_some_and(|seal| seal.closed_at >= due_ms)
+        })
     }
 }
 
