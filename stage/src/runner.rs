@@ -27,6 +27,8 @@ const WAIT_PAUSE: Duration = Duration::from_millis(10);
 const DRAIN_IDLE: Duration = Duration::from_secs(1);
 /// The same where nothing has been read yet since the partition came: the first fetch takes its time.
 const DRAIN_IDLE_FIRST: Duration = Duration::from_secs(4);
+/// A second fence within this time means a real rival; one alone may be the echo of a broker's crash.
+const FENCE_WINDOW: Duration = Duration::from_secs(60);
 /// Longest wait for a first partition while draining.
 const DRAIN_JOIN: Duration = Duration::from_secs(15);
 struct Lane<T> {
@@ -75,7 +77,7 @@ pub fn run<F: Factory>(
     shutdown: &Shutdown,
     now_us: &dyn Fn() -> i64,
 ) -> Result<(), StageError> {
-    let mut failures = 0;
+    let (mut failures, mut fenced) = (0, None);
     let watch = Watch::new(&spec.name);
     loop {
         // a transaction that failed is tried again smaller: it may have been over the bus's limit
@@ -84,7 +86,7 @@ pub fn run<F: Factory>(
             Ok(runner) => runner,
             Err(error) => {
                 failures += 1;
-                back_off(spec, shutdown, failures, error)?;
+                back_off(spec, shutdown, failures, &mut fenced, error)?;
                 continue;
             }
         };
@@ -99,7 +101,7 @@ pub fn run<F: Factory>(
                     drop(runner.writer.abort());
                     watch.aborts.add(1);
                     failures += 1;
-                    back_off(spec, shutdown, failures, error)?;
+                    back_off(spec, shutdown, failures, &mut fenced, error)?;
                     break;
                 }
             }
@@ -110,10 +112,29 @@ pub fn run<F: Factory>(
     }
 }
 
-fn back_off(spec: &StageSpec, shutdown: &Shutdown, failures: u32, error: BusError) -> Result<(), StageError> {
+/// Waits before the next attempt, or ends the stage.
+///
+/// A fence is tried against once: when a broker dies between a request and its answer, the client repeats the request
+/// under its old name and is told that another one holds it. Of two real rivals the older one meets its second fence
+/// first and stops, and each attempt is whole or nothing (I-04), so nothing is written twice meanwhile.
+fn back_off(
+    spec: &StageSpec,
+    shutdown: &Shutdown,
+    failures: u32,
+    fenced: &mut Option<Instant>,
+    error: BusError,
+) -> Result<(), StageError> {
     let fatal = match error.kind {
+        BusErrorKind::Fenced if fenced.is_none_or(|last| last.elapsed() > FENCE_WINDOW) => {
+            *fenced = Some(Instant::now());
+            false
+        }
         BusErrorKind::Fenced => {
-            return Err(StageError::Fenced { stage: spec.name.clone(), instance: spec.instance.clone() });
+            return Err(StageError::Fenced {
+                stage: spec.name.clone(),
+                instance: spec.instance.clone(),
+                source: error,
+            });
         }
         BusErrorKind::Fatal | BusErrorKind::Missing => true,
         BusErrorKind::Retriable | BusErrorKind::Abort | BusErrorKind::Full => failures > spec.limits.retries,

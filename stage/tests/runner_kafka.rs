@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use stage::bus::kafka::{Kafka, KafkaConfig};
-use stage::bus::{Bus, BusErrorKind};
+use stage::bus::{Bus, BusErrorKind, TopicPartition};
 use stage::runner::{Limits, StageError, StageSpec, run};
 use stage::transform::Factory;
 use stage::{Level, Shutdown};
@@ -38,7 +38,9 @@ struct Line {
 impl Line {
     fn new(bootstrap: &str, prefix: &str) -> Self {
         let mut config = KafkaConfig::at(bootstrap);
-        for (name, value) in [("session.timeout.ms", "2000"), ("heartbeat.interval.ms", "200")] {
+        for (name, value) in
+            [("session.timeout.ms", "2000"), ("heartbeat.interval.ms", "200"), ("reconnect.backoff.max.ms", "500")]
+        {
             config.properties.insert(name.into(), value.into());
         }
         let bus = Kafka::connect(&config).unwrap();
@@ -97,12 +99,14 @@ fn timed(what: &str, limit: Duration, work: impl FnOnce()) {
     assert!(began.elapsed() < limit, "{what} took {:?}", began.elapsed());
 }
 
+type Check = (&'static str, fn(&str));
+
 /// One broker and all checks at once: each mostly waits.
 #[test]
 fn the_runner_keeps_its_promises_on_kafka() {
     let broker = testkit::kafka::Kafka::one().unwrap();
     let bootstrap = broker.bootstrap();
-    let checks: [(&str, fn(&str)); 5] = [
+    let checks: [Check; 5] = [
         ("restart", order_state_and_positions_survive_a_restart),
         ("letter", a_refused_record_is_a_dead_letter),
         ("wait", a_record_waits_for_the_table_and_a_stop_is_prompt),
@@ -117,6 +121,41 @@ fn the_runner_keeps_its_promises_on_kafka() {
         let failed: Vec<_> =
             running.into_iter().filter_map(|(name, check)| check.join().is_err().then_some(name)).collect();
         assert!(failed.is_empty(), "failed: {failed:?}");
+    });
+}
+
+/// I-04 without imitation: the broker dies in the middle of the work, with a transaction open as likely as not. It may
+/// come back and say that the stage's own name is taken by another; that is no reason to stop.
+#[test]
+fn a_killed_broker_leaves_no_trace() {
+    let mut broker = testkit::kafka::Kafka::one().unwrap();
+    let line = &Line::new(&broker.bootstrap(), "kill");
+    let numbers: Vec<String> = (1..=200).map(|number| number.to_string()).collect();
+    let records: Vec<(i32, &str, &str)> = numbers.iter().map(|number| (0, "a", number.as_str())).collect();
+    line.put("in", &records);
+    let shutdown = Shutdown::new();
+    let output = TopicPartition { topic: line.spec.outputs[0].clone(), partition: 0 };
+    std::thread::scope(|scope| {
+        let stage = scope.spawn(|| run(line.bus.as_ref(), &line.spec, &Make, &shutdown, &|| 0));
+        let until = Instant::now() + PATIENCE;
+        while line.bus.bounds(&output).unwrap().1 < 40 {
+            assert!(Instant::now() < until, "the stage does not begin");
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        timed("restart of the broker", PATIENCE, || {
+            broker.kill9(0).unwrap();
+            broker.restart(0).unwrap();
+        });
+        let mut total = 0;
+        let sum = |number: i64| {
+            total += number;
+            format!("{number}={total}")
+        };
+        let (found, expected) = (line.texts(0, 200), (1..=200).map(sum).collect::<Vec<_>>());
+        shutdown.raise(Level::Stop);
+        stage.join().unwrap().unwrap();
+        let differs = found.iter().zip(&expected).position(|(found, expected)| found != expected);
+        assert_eq!((found.len(), differs), (200, None));
     });
 }
 
@@ -174,9 +213,9 @@ fn an_abort_leaves_no_trace(bootstrap: &str) {
     let numbers: Vec<String> = (1..=12).map(|number| number.to_string()).collect();
     let records: Vec<(i32, &str, &str)> = numbers.iter().map(|number| (0, "a", number.as_str())).collect();
     line.put("in", &records);
-    let faults =
-        [(5, BusErrorKind::Abort), (13, BusErrorKind::Retriable), (19, BusErrorKind::Abort), (28, BusErrorKind::Abort)];
-    let faulty = Faulty { inner: line.bus.clone(), calls: Arc::default(), faults: faults.to_vec() };
+    let kinds = [BusErrorKind::Abort, BusErrorKind::Abort, BusErrorKind::Retriable];
+    let faults: Vec<_> = (4..32).step_by(4).zip(kinds.into_iter().cycle()).collect();
+    let faulty = Faulty { inner: line.bus.clone(), calls: Arc::default(), faults };
     line.drain_on(&faulty).unwrap();
     assert!(faulty.calls.load(std::sync::atomic::Ordering::Relaxed) > 28, "all faults were met");
     let mut total = 0;
@@ -233,7 +272,7 @@ fn two_instances_share_and_one_takes_over(bootstrap: &str) {
         line.put("in", &[(0, "a", "2"), (1, "b", "20")]);
         assert_eq!((line.texts(0, 2)[1].as_str(), line.texts(1, 2)[1].as_str()), ("2=3", "20=30"));
         stops[0].raise(Level::Stop);
-        one.join().unwrap().unwrap();
+        timed("stop of one", Duration::from_secs(5), || one.join().unwrap().unwrap());
         timed("takeover", Duration::from_secs(15), || await_owners(&["two", "two"]));
         line.put("in", &[(0, "a", "3"), (1, "b", "30")]);
         assert_eq!(line.texts(0, 3), ["1=1", "2=3", "3=6"]);

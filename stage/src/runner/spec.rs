@@ -67,5 +67,8 @@ pub enum StageError {
         stage: String,
         /// Instance.
         instance: String,
+        /// What the bus said.
+        #[source]
+        source: BusError,
     },
 }
