@@ -240,15 +240,15 @@ impl World {
     }
 
     /// The receipt of an object as it is now.
-    fn receipt(&self, object: &Object) -> ArchiveBody {
-        let (footer, bytes) = (&object.footer, object.bytes());
+    fn receipt(object: &Object, bytes: &[u8]) -> ArchiveBody {
+        let footer = &object.footer;
         let topic = format!("audit.{}", footer.table.as_str());
         ArchiveBody {
             version: 1,
             origin: ORIGIN.into(),
             stream_id: leaf::stream_id("c1", &topic, "t1", footer.partition),
             object: object.name.clone(),
-            object_sha256: Hash32(Sha256::digest(&bytes).into()),
+            object_sha256: Hash32(Sha256::digest(bytes).into()),
             bytes: i64::try_from(bytes.len()).unwrap(),
             first_seal: footer.batches.first().unwrap().seal_seq,
             last_seal: footer.batches.last().unwrap().seal_seq,
@@ -257,7 +257,15 @@ impl World {
 
     /// Every entry: the seals, then a receipt of each object, so that a forged row must be found by its seal.
     fn log(&self) -> Vec<Vec<u8>> {
-        let receipts = self.objects.iter().map(|object| self.receipt(object));
+        self.log_of(&self.bytes())
+    }
+
+    fn bytes(&self) -> Vec<Vec<u8>> {
+        self.objects.iter().map(Object::bytes).collect()
+    }
+
+    fn log_of(&self, bytes: &[Vec<u8>]) -> Vec<Vec<u8>> {
+        let receipts = self.objects.iter().zip(bytes).map(|(object, bytes)| Self::receipt(object, bytes));
         let receipts = receipts.map(|receipt| [vec![4], receipt.to_body()].concat());
         self.entries.iter().cloned().chain(receipts).collect()
     }
@@ -267,9 +275,10 @@ impl World {
     }
 
     fn write(&self, dir: &Path) {
-        self.write_log(dir, &self.log());
-        for object in &self.objects {
-            put(dir, &object.name, &object.bytes());
+        let bytes = self.bytes();
+        self.write_log(dir, &self.log_of(&bytes));
+        for (object, bytes) in self.objects.iter().zip(&bytes) {
+            put(dir, &object.name, bytes);
         }
     }
 
@@ -641,16 +650,20 @@ fn any_changed_byte_of_an_object_is_reported() {
 
 #[test]
 fn objects_and_receipts_must_fit_each_other() {
-    let world = World::new();
+    let world = World::of(&[(Table::Events, 0), (Table::Frames, 2)], &[&[5, 0, 30], &[6, 9], &[4, 0], &[3]]);
+    let bytes = world.bytes();
     let with_lag = |archive_lag_s: Option<i64>, change: &dyn Fn(&mut Vec<ArchiveBody>)| {
-        let mut receipts: Vec<ArchiveBody> = world.objects.iter().map(|object| world.receipt(object)).collect();
+        let mut receipts: Vec<ArchiveBody> =
+            world.objects.iter().zip(&bytes).map(|(object, bytes)| World::receipt(object, bytes)).collect();
         change(&mut receipts);
         let receipts = receipts.iter().map(|receipt| [vec![4], receipt.to_body()].concat());
         let log: Vec<_> = world.entries.iter().cloned().chain(receipts).collect();
-        world.check_with(&Options { archive_lag_s, ..world.options() }, |dir| {
-            std::fs::remove_dir_all(dir.join("log")).unwrap();
-            world.write_log(dir, &log);
-        })
+        let dir = tempfile::tempdir().unwrap();
+        world.write_log(dir.path(), &log);
+        for (object, bytes) in world.objects.iter().zip(&bytes) {
+            put(dir.path(), &object.name, bytes);
+        }
+        check_dir(dir.path(), &Options { archive_lag_s, ..world.options() })
     };
     let with = |change: &dyn Fn(&mut Vec<ArchiveBody>)| with_lag(None, change);
     // a stream's newest object may wait for its receipt, which is said; an older one may not
