@@ -113,6 +113,8 @@ impl Engine {
             .ascii_case_insensitive(true)
             .match_kind(MatchKind::Standard)
             .kind(Some(AhoCorasickKind::DFA))
+            // Anchors are many and short: what would skip to them finds one of their first bytes at every step.
+            .prefilter(false)
             .build(pairs.iter().map(|(anchor, _)| *anchor).chain(names));
         Self {
             prefilter: prefilter.ok(),

@@ -2,7 +2,7 @@
 //!
 //! Copied from facts and context, which hold no content (I-05).
 
-use schemas::v1::{EnrichedFrame, Event, EventKind, Frame, FrameKind};
+use schemas::v1::{EnrichedFrame, Event, EventKind, Facts, Frame, FrameKind};
 
 use crate::engine::MASK_VERSION;
 
@@ -67,7 +67,8 @@ fn ocsf(kind: FrameKind, command_kind: &str, failed: bool, reason_code: &str) ->
 /// The event of a record, without its content.
 pub(crate) fn event_head(input: &EnrichedFrame) -> Event {
     let (raw, context) = (&input.raw, &input.context);
-    let facts = raw.facts.clone().unwrap_or_default();
+    let none = Facts::default();
+    let facts = raw.facts.as_ref().unwrap_or(&none);
     let failed = !facts.error_code.is_empty();
     let (class_uid, activity_id, severity_id, status_id) =
         ocsf(raw.kind, &facts.command_kind, failed, &facts.reason_code);
@@ -85,17 +86,17 @@ pub(crate) fn event_head(input: &EnrichedFrame) -> Event {
         attribution: input.attribution,
         possible_duplicate: input.possible_duplicate,
         command_id: raw.command_id,
-        command_kind: facts.command_kind,
-        relations: facts.relations,
+        command_kind: facts.command_kind.clone(),
+        relations: facts.relations.clone(),
         rows: facts.rows,
         bytes_to_target: facts.bytes_to_target,
         bytes_to_client: facts.bytes_to_client,
         duration_us: facts.duration_us,
-        error_code: failed.then_some(facts.error_code),
-        transaction_status: facts.transaction_status,
+        error_code: failed.then(|| facts.error_code.clone()),
+        transaction_status: facts.transaction_status.clone(),
         message_count: facts.message_count,
         record_count: facts.record_count,
-        reason_code: facts.reason_code,
+        reason_code: facts.reason_code.clone(),
         mask_version: MASK_VERSION.to_owned(),
         ..Event::default()
     };

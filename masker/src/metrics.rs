@@ -1,4 +1,4 @@
-//! Counters of one masker partition, plain numbers: the runner exports them.
+//! Counters of one masker partition, plain numbers: the runner exports them as `masker_<name>_total`.
 
 /// Counters since the partition was assigned.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

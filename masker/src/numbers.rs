@@ -83,6 +83,9 @@ fn ssns(text: &[u8], run: Range<usize>, found: &mut impl FnMut(Shape, Range<usiz
 /// Two letters before two digits at `digit`: as many letters and digits as the country has, single spaces between.
 fn iban(text: &[u8], digit: usize, found: &mut impl FnMut(Shape, Range<usize>)) {
     let Some(start) = digit.checked_sub(2) else { return };
+    if !text.get(start..digit).is_some_and(|two| two.iter().all(u8::is_ascii_alphabetic)) {
+        return;
+    }
     let alone = start.checked_sub(1).and_then(|at| text.get(at)).is_none_or(|byte| !byte.is_ascii_alphanumeric());
     let country = text
         .get(start..digit)

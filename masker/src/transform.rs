@@ -15,8 +15,9 @@ use crate::decrypt::{Keys, MaskerKey, SESSIONS_MAX};
 use crate::engine::{Engine, Tally, whole};
 use crate::head::{event_head, frame_head};
 use crate::metrics::Counters;
+use crate::structure::copy::{self, Place};
 use crate::structure::postgres::{self, ECHO_BYTES_MIN, Scope};
-use crate::structure::{copy, sql, value};
+use crate::structure::{sql, value};
 
 /// Output slot of `audit.frames`.
 pub const FRAMES: usize = 0;
@@ -75,8 +76,8 @@ impl Factory for MaskerFactory {
 struct Known {
     /// Values masked in it; dropped whole, and so unknown, when there are too many.
     echoes: Option<Vec<Vec<u8>>>,
-    /// Its next COPY data may begin inside a row.
-    torn: bool,
+    /// Where its next COPY data begins.
+    place: Place,
 }
 
 /// The masker of one partition.
@@ -96,12 +97,6 @@ impl std::fmt::Debug for Masker {
 }
 
 impl Masker {
-    /// Counters of this partition.
-    #[must_use]
-    pub fn counters(&self) -> Counters {
-        self.counters
-    }
-
     fn open(&mut self, input: &EnrichedFrame) -> Result<Vec<u8>, &'static str> {
         let raw = &input.raw;
         if raw.payload.is_empty() {
@@ -157,15 +152,16 @@ impl Masker {
     }
 
     /// Follows COPY data: where it starts, a row starts; after it, the next message may start inside one.
-    fn follow_copy(&mut self, raw: &RawFrame, reason: &str, content: &[u8]) {
+    /// `read`: the content could be opened.
+    fn follow_copy(&mut self, raw: &RawFrame, read: bool, content: &[u8]) {
         match raw.message_type.as_str() {
             "CopyInResponse" | "CopyOutResponse" => match self.sessions.get_mut(&raw.session_id.0) {
-                Some(known) => known.torn = false,
-                None => self.learn(raw.session_id.0, Known::default()),
+                Some(known) => known.place = Place::START,
+                None => self.learn(raw.session_id.0, Known { echoes: None, place: Place::START }),
             },
             "CopyData" => {
                 if let Some(known) = self.sessions.get_mut(&raw.session_id.0) {
-                    known.torn = copy::tears(known.torn, raw.facts.as_ref(), reason, content);
+                    known.place = copy::after(known.place, raw.facts.as_ref(), read, content);
                 }
             }
             _ => {}
@@ -178,7 +174,7 @@ impl Masker {
         let mut tally = Tally::default();
         (frame.payload, frame.mask_reason) = match self.open(input) {
             Err(reason) => {
-                self.follow_copy(raw, reason, &[]);
+                self.follow_copy(raw, false, &[]);
                 (Vec::new(), reason.to_owned())
             }
             Ok(content) if content.is_empty() => (Vec::new(), String::new()),
@@ -191,7 +187,7 @@ impl Masker {
                 } else {
                     (whole("whole", &content, &mut tally), "protocol")
                 };
-                self.follow_copy(raw, reason, &content);
+                self.follow_copy(raw, true, &content);
                 (body, reason.to_owned())
             }
         };
@@ -260,7 +256,7 @@ impl Transform for Masker {
         let mut frame = std::mem::take(&mut self.input);
         frame.decode(body).map_err(|error| Rejection::new("M-002", error.to_string()))?;
         if frame.raw.kind == FrameKind::SessionOpened && frame.raw.sequence == 0 {
-            let known = Known { echoes: Some(Vec::new()), torn: true };
+            let known = Known { echoes: Some(Vec::new()), place: Place::default() };
             self.learn(frame.raw.session_id.0, known);
         }
         if frame.raw.kind == FrameKind::Message {
@@ -274,6 +270,14 @@ impl Transform for Masker {
         self.input = frame;
         Ok(Verdict::Done)
     }
+
+    fn counters(&self, show: &mut dyn FnMut(&'static str, u64)) {
+        let Counters { frames, events, masked_whole, masked_bytes } = self.counters;
+        show("frame_records", frames);
+        show("event_records", events);
+        show("masked_whole_records", masked_whole);
+        show("masked_bytes", masked_bytes);
+    }
 }
 
 fn scope<'a>(shared: &'a Shared, known: Option<&'a Known>) -> Scope<'a> {
@@ -282,7 +286,7 @@ fn scope<'a>(shared: &'a Shared, known: Option<&'a Known>) -> Scope<'a> {
         literals: shared.literals,
         secret: &shared.secret,
         echoes: known.and_then(|known| known.echoes.as_deref()),
-        torn: known.is_none_or(|known| known.torn),
+        place: known.map_or_else(Place::default, |known| known.place),
     }
 }
 

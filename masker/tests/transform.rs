@@ -276,15 +276,104 @@ fn copy_csv_is_masked_by_field() {
     assert_eq!(written, expected);
     assert_eq!((frame.payload_state, frame.mask_reason.as_str()), (PayloadState::Masked, ""));
 
-    // A quote left open at the end, and everything after it: no row's beginning is known.
+    // A quote left open at the end, and the rest of its row: nothing of either is shown.
     let frame = bench.message("CopyData", Some(facts()), b"1,\"a\n");
-    assert_eq!((frame.payload_state, frame.mask_reason.as_str()), (PayloadState::MaskedWhole, "copy_row"));
+    assert_eq!((frame.payload_state, frame.mask_reason.as_str()), (PayloadState::MaskedWhole, "copy_boundary"));
     let frame = bench.message("CopyData", Some(facts()), b"x\",a@b.cc,4111,x\n");
     assert_eq!((frame.payload_state, frame.mask_reason.as_str()), (PayloadState::MaskedWhole, "copy_boundary"));
+    assert_eq!(bench.message("CopyData", Some(facts()), b"1,a,b,c,\n").payload_state, PayloadState::Clear);
+    // What no row holds: where rows begin is not known from then on.
+    for (data, reason) in [(b"1,\"a\"b\n".as_slice(), "copy_row"), (b"1,a,b,c,\n", "copy_boundary")] {
+        let frame = bench.message("CopyData", Some(facts()), data);
+        assert_eq!((frame.payload_state, frame.mask_reason.as_str()), (PayloadState::MaskedWhole, reason));
+    }
     bench.message("CopyInResponse", None, b"\0\0\0");
     assert_eq!(bench.message("CopyData", Some(facts()), b"1,a,b,c,").mask_reason, "copy_boundary");
     bench.message("CopyInResponse", None, b"\0\0\0");
     assert_eq!(bench.message("CopyData", Some(facts()), b"1,a,b,c,\n").payload_state, PayloadState::Clear);
+}
+
+/// psql cuts COPY data in mid-row. Wherever the cut is: no part of a secret passes, and every row that lies whole
+/// in a message is as readable as without it.
+#[test]
+fn a_cut_row_takes_no_other_row_with_it() {
+    let secrets = ["qZ7xK9mP2v", "wB4\tnR\"8sJ", "gT1yL6cD3f"];
+    let text_rows = ["1\tAda Lovelace\tqZ7xK9mP2v\n", "2\tBob\\\\\twB4\\tnR\"8sJ\n", "3\tCy \\N\tgT1yL6cD3f\n"];
+    let csv_rows =
+        ["1,Ada Lovelace,qZ7xK9mP2v\n", "2,\"B,\"\"ob\n\"\"\",\"wB4\tnR\"\"8sJ\"\r\n", "3,\"Cy\",gT1yL6cD3f\n"];
+    for (format, rows) in [("text", text_rows), ("csv", csv_rows)] {
+        let facts = || Some(Facts { copy_format: format.to_owned(), ..columns(&["id", "name", "token"]) });
+        let alone = |row: &str| {
+            let mut bench = Bench::new();
+            bench.message("CopyInResponse", None, b"\0\0\0");
+            let frame = bench.message("CopyData", facts(), row.as_bytes());
+            assert_eq!((frame.payload_state, frame.mask_reason.as_str()), (PayloadState::Masked, ""), "{row}");
+            text(&frame)
+        };
+        let expected: Vec<String> = rows.iter().map(|row| alone(row)).collect();
+        let body = rows.concat();
+        for cut in 1..body.len() {
+            let mut bench = Bench::new();
+            bench.message("CopyInResponse", None, b"\0\0\0");
+            let (left, right) = body.as_bytes().split_at(cut);
+            let parts = [bench.message("CopyData", facts(), left), bench.message("CopyData", facts(), right)];
+            let written: String = parts.iter().map(text).collect();
+            let (mut start, mut torn) = (0, 0);
+            for (row, expected) in rows.iter().zip(&expected) {
+                let end = start + row.len();
+                if start < cut && cut < end {
+                    torn += 1;
+                    assert!(!written.contains(expected.as_str()), "{format} at {cut}: {written}");
+                } else {
+                    assert!(written.contains(expected.as_str()), "{format} at {cut}: {written}");
+                }
+                start = end;
+            }
+            for secret in secrets {
+                let leaked =
+                    secret.as_bytes().windows(3).any(|three| written.as_bytes().windows(3).any(|w| w == three));
+                assert!(!leaked, "{format} at {cut}: {written}");
+            }
+            // What follows the cut row is known to begin a row.
+            let next = bench.message("CopyData", facts(), rows[0].as_bytes());
+            assert_eq!(text(&next), expected[0], "{format} at {cut}, torn {torn}");
+        }
+    }
+}
+
+/// A line end behind a backslash is data: what stands after it is of the same column.
+#[test]
+fn an_escaped_line_end_ends_no_row() {
+    let facts = || Some(columns(&["id", "token"]));
+    let mut bench = Bench::new();
+    bench.message("CopyInResponse", None, b"\0\0\0");
+    let frame = bench.message("CopyData", facts(), b"1\tone\\\nhunter2\tx\n2\tsecret\n");
+    assert_eq!(text(&frame), "<secret:whole:m>\n2\t<secret:column:s>\n");
+    for (left, right) in [(b"1\tone\\".as_slice(), b"\nhunter2\n".as_slice()), (b"1\tone\\\n", b"hunter2\n")] {
+        assert_eq!(bench.message("CopyData", facts(), left).mask_reason, "copy_boundary");
+        assert_eq!(bench.message("CopyData", facts(), right).mask_reason, "copy_boundary");
+    }
+    assert_eq!(text(&bench.message("CopyData", facts(), b"1\tx\n")), "1\t<secret:column:s>\n");
+}
+
+/// Rows of a column without a name are masked by patterns; a private key of many rows is one secret, wherever the
+/// messages are cut.
+#[test]
+fn a_private_key_over_many_rows_does_not_pass() {
+    let key = ["MIIEowIBAAKCAQEA7bq", "Qk3vJxWm5Zr2Ht8Ln4", "Dp6Fs9Gy1Ub0Vc="];
+    let body =
+        format!("first\n-----BEGIN RSA PRIVATE KEY-----\n{}\n-----END RSA PRIVATE KEY-----\nlast\n", key.join("\n"));
+    for cut in 1..body.len() {
+        let mut bench = Bench::new();
+        bench.message("CopyOutResponse", None, b"\0\0\0");
+        let (left, right) = body.as_bytes().split_at(cut);
+        let parts = [left, right].map(|part| text(&bench.message("CopyData", Some(columns(&[""])), part)));
+        let written = parts.concat();
+        let leaked =
+            key.iter().any(|line| line.as_bytes().windows(5).any(|w| written.as_bytes().windows(5).any(|x| x == w)));
+        assert!(!leaked, "cut at {cut}: {written}");
+        assert!(cut < 6 || written.contains("first\n"), "cut at {cut}: {written}");
+    }
 }
 
 #[test]

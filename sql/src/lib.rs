@@ -11,12 +11,14 @@ mod operand;
 mod relation;
 mod secret;
 mod statement;
+mod survey;
 mod token;
 
 pub use operand::{NESTING_MAX, Operand, OperandKind, operands, operands_of, parameter_names, parameter_names_of};
 pub use relation::{RELATION_BYTES_MAX, RELATIONS_MAX, relations, relations_of};
 pub use secret::{SecretClass, is_secret_statement, secret_class, secret_class_of};
 pub use statement::{command_kind, command_kind_of, statements, statements_of};
+pub use survey::{Survey, survey};
 pub use token::{Lexer, Options, StringKind, Token, TokenKind, identifier_text, lex, tokens, tokens_with, within};
 
 #[cfg(test)]

@@ -1,10 +1,11 @@
 //! COPY data: each field by the name of its column, as far as rows can be told apart.
 //!
-//! CopyData messages may be cut anywhere. A message that does not end at the end of a row is masked whole, and so
-//! is every one after it until rows are known to begin again ([`tears`]): what is left of a value cut in two would
-//! match no pattern (I-05). Source: PostgreSQL documentation, "COPY", file formats; the default delimiter, quote
-//! and escape are taken, because the facts name no others: data with others does not have the columns' number of
-//! fields, and its rows are masked whole.
+//! CopyData messages may be cut anywhere, psql cuts at about 8 KiB. Rows that lie whole in a message are masked by
+//! field; the parts of rows at its beginning and end are masked whole, because what is left of a value cut in two
+//! would match no pattern (I-05). Which bytes are which follows from where the message before left off ([`Place`]);
+//! while that is not known, messages are masked whole. Source: PostgreSQL documentation, "COPY", file formats; the
+//! default delimiter, quote and escape are taken, because the facts name no others: data with others does not have
+//! the columns' number of fields, and its rows are masked whole.
 
 use std::borrow::Cow;
 
@@ -14,70 +15,219 @@ use super::postgres::Scope;
 use super::value;
 use crate::engine::{Tally, whole};
 
+/// Longest label of a PEM line that is looked at.
+const LABEL_MAX: usize = 64;
+
+/// Where in the rows the next byte of COPY data stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum At {
+    /// Nobody knows; the masker was started inside the COPY, or the data is not of the format.
+    #[default]
+    Unknown,
+    /// At the beginning of a row.
+    Row,
+    /// At the beginning of another field (csv).
+    Field,
+    /// Inside a row, outside quotes.
+    Plain,
+    /// After a backslash (text).
+    Escape,
+    /// Inside quotes (csv).
+    Quoted,
+    /// After a quote inside quotes, which ends them or is doubled (csv).
+    Quote,
+    /// After a carriage return (csv).
+    Return,
+}
+
+impl At {
+    /// What `byte` leads to in the text format.
+    fn text(self, byte: u8) -> Self {
+        match (self, byte) {
+            (Self::Escape, _) => Self::Plain,
+            (_, b'\\') => Self::Escape,
+            (_, b'\n') => Self::Row,
+            _ => Self::Plain,
+        }
+    }
+
+    /// The same in the CSV format; `Unknown` for what no row holds.
+    fn csv(self, byte: u8) -> Self {
+        match (self, byte) {
+            (Self::Unknown, _) => Self::Unknown,
+            (Self::Quoted, b'"') => Self::Quote,
+            (Self::Quoted, _) | (Self::Row | Self::Field | Self::Quote, b'"') => Self::Quoted,
+            (_, b'\n') => Self::Row,
+            (Self::Return, _) | (Self::Plain, b'"') => Self::Unknown,
+            (_, b',') => Self::Field,
+            (_, b'\r') => Self::Return,
+            (Self::Quote, _) => Self::Unknown,
+            _ => Self::Plain,
+        }
+    }
+}
+
+/// What a session's COPY data so far says of its next message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Place {
+    /// Where it begins.
+    pub at: At,
+    /// It may begin inside a private key of several rows.
+    pub key: bool,
+}
+
+impl Place {
+    /// Where COPY data begins.
+    pub const START: Self = Self { at: At::Row, key: false };
+}
+
+/// The rows of one message.
+struct Rows {
+    /// End of what is left of a row that began before.
+    head: usize,
+    /// Beginning of a row that ends later.
+    tail: usize,
+    /// Where the message ends.
+    at: At,
+}
+
+fn rows(begin: At, csv: bool, body: &[u8]) -> Rows {
+    let (mut at, mut first, mut last) = (begin, None, None);
+    for (place, &byte) in body.iter().enumerate() {
+        at = if csv { at.csv(byte) } else { at.text(byte) };
+        if at == At::Row {
+            first.get_or_insert(place + 1);
+            last = Some(place + 1);
+        }
+    }
+    let head = if begin == At::Row { 0 } else { first.unwrap_or(body.len()) };
+    Rows { head, tail: last.unwrap_or(0).max(head), at }
+}
+
+/// True when columns have no names: patterns are all there is.
+fn unnamed(facts: Option<&Facts>) -> bool {
+    facts.is_none_or(|facts| facts.columns.iter().all(|column| column.name.is_empty()))
+}
+
 /// Bytes of a CopyData message after masking, and the reason when it is masked whole.
 #[must_use]
 pub fn mask(scope: &Scope<'_>, facts: Option<&Facts>, body: &[u8], tally: &mut Tally) -> (Vec<u8>, &'static str) {
-    let format = facts.map_or("", |facts| facts.copy_format.as_str());
-    if format == "binary" {
-        return (whole("whole", body, tally), "copy_binary");
+    let csv_format = match facts.map_or("", |facts| facts.copy_format.as_str()) {
+        "text" => false,
+        "csv" => true,
+        "binary" => return (whole("whole", body, tally), "copy_binary"),
+        _ => return (whole("whole", body, tally), "copy_row"),
+    };
+    if scope.place.at == At::Unknown || scope.place.key {
+        return (whole("whole", body, tally), "copy_boundary");
     }
-    if scope.torn || !ends_row(body) {
+    let rows = rows(scope.place.at, csv_format, body);
+    if rows.at == At::Unknown {
+        return (whole("whole", body, tally), "copy_row");
+    }
+    let (head, rest) = body.split_at_checked(rows.head).unwrap_or((body, b""));
+    let (middle, tail) = rest.split_at_checked(rows.tail - rows.head).unwrap_or((b"", rest));
+    let unnamed = unnamed(facts);
+    // What follows a torn first line of a private key is the key.
+    if middle.is_empty() || unnamed && memchr::memmem::find(head, b"PRIVATE KEY").is_some() {
         return (whole("whole", body, tally), "copy_boundary");
     }
     let columns = facts.map_or(&[][..], |facts| facts.columns.as_slice());
-    if columns.iter().all(|column| column.name.is_empty()) {
-        // Nothing to go by but patterns; over all lines, so that a key of many lines is one match.
-        return (scope.engine.mask(body, tally).unwrap_or_else(|| body.to_vec()), "");
-    }
     let secret: Vec<bool> = columns.iter().map(|column| value::is_secret_name(&column.name, scope.secret)).collect();
-    let masked = match format {
-        "text" => Some(text(scope, &secret, body, tally)),
-        "csv" => csv(scope, &secret, body, tally),
-        _ => None,
+    let masked = if unnamed {
+        // Over all rows, so that a key of many lines is one match.
+        Some(scope.engine.mask(middle, tally).unwrap_or_else(|| middle.to_vec()))
+    } else if csv_format {
+        csv(scope, &secret, middle, tally)
+    } else {
+        Some(text(scope, &secret, middle, tally))
     };
-    masked.map_or_else(|| (whole("whole", body, tally), "copy_row"), |masked| (masked, ""))
-}
-
-/// True when, after this message, the next one may begin inside a row: `torn` before it, masked whole for `reason`.
-#[must_use]
-pub fn tears(torn: bool, facts: Option<&Facts>, reason: &str, body: &[u8]) -> bool {
-    match facts.map_or("", |facts| facts.copy_format.as_str()) {
-        // A line end is a row end, whatever came before.
-        "text" => !ends_row(body),
-        // A line end may stand inside quotes, so once it is lost, the beginning is not found again.
-        "csv" => torn || !reason.is_empty(),
-        _ => true,
+    let Some(masked) = masked else { return (whole("whole", body, tally), "copy_row") };
+    if head.is_empty() && tail.is_empty() {
+        return (masked, "");
     }
-}
-
-/// True at a line end that no backslash makes data.
-fn ends_row(body: &[u8]) -> bool {
-    let Some(line) = body.strip_suffix(b"\n") else { return false };
-    line.iter().rev().take_while(|byte| **byte == b'\\').count().is_multiple_of(2) || line.ends_with(b"\n\\.")
-}
-
-/// Rows of the text format: fields between tabs, `\N` for NULL, `\.` for the end.
-fn text(scope: &Scope<'_>, secret: &[bool], body: &[u8], tally: &mut Tally) -> Vec<u8> {
     let mut out = Vec::with_capacity(body.len());
-    for line in body.split_inclusive(|&byte| byte == b'\n') {
-        let line = line.strip_suffix(b"\n").unwrap_or(line);
-        let fields: Vec<&[u8]> = line.split(|&byte| byte == b'\t').collect();
-        if line == b"\\." {
-            out.extend_from_slice(line);
-        } else if fields.len() != secret.len() || line.ends_with(b"\\") {
-            out.extend_from_slice(&whole("whole", line, tally));
-        } else {
-            for (at, field) in fields.iter().enumerate() {
-                if at > 0 {
-                    out.push(b'\t');
-                }
-                let hidden = secret.get(at) == Some(&true) && *field != b"\\N";
-                out.extend_from_slice(&value::mask(scope.engine, hidden, field, tally));
-            }
-        }
+    if let Some(torn) = head.strip_suffix(b"\n") {
+        out.extend_from_slice(&whole("whole", torn, tally));
         out.push(b'\n');
     }
+    out.extend_from_slice(&masked);
+    out.extend_from_slice(&whole("whole", tail, tally));
+    (out, "")
+}
+
+/// Where the message after this one begins. `read`: this one's bytes are known.
+#[must_use]
+pub fn after(place: Place, facts: Option<&Facts>, read: bool, body: &[u8]) -> Place {
+    if !read {
+        return Place::default();
+    }
+    let at = match facts.map_or("", |facts| facts.copy_format.as_str()) {
+        "text" if place.at == At::Unknown => found_again(body),
+        "text" => rows(place.at, false, body).at,
+        // A line end may stand inside quotes, so once it is lost, the beginning is not found again.
+        "csv" => rows(place.at, true, body).at,
+        _ => At::Unknown,
+    };
+    Place { at, key: unnamed(facts) && in_key(place.key, body) }
+}
+
+/// In the text format a line end is a row end, whatever came before, unless a backslash makes it data; of one that
+/// only backslashes precede, that is not known.
+fn found_again(body: &[u8]) -> At {
+    let Some(line) = body.strip_suffix(b"\n") else { return At::Unknown };
+    let escapes = line.iter().rev().take_while(|byte| **byte == b'\\').count();
+    if escapes.is_multiple_of(2) && escapes < line.len() { At::Row } else { At::Unknown }
+}
+
+/// True when a private key is open at the end of `body`, or may be: its first line may be cut.
+fn in_key(before: bool, body: &[u8]) -> bool {
+    let end = memchr::memmem::rfind(body, b"-----END");
+    let rest = body.get(end.unwrap_or(0)..).unwrap_or_default();
+    if let Some(begin) = memchr::memmem::rfind(rest, b"-----BEGIN") {
+        let label = rest.get(begin..).unwrap_or_default();
+        let near = label.get(..LABEL_MAX).unwrap_or(label);
+        return label.len() < LABEL_MAX || memchr::memmem::find(near, b"PRIVATE KEY").is_some();
+    }
+    end.is_none() && (before || memchr::memmem::find(body, b"PRIVATE KEY-----").is_some())
+}
+
+/// Rows of the text format: fields between tabs, `\N` for NULL, `\.` for the end. `body` ends at a row's end.
+fn text(scope: &Scope<'_>, secret: &[bool], body: &[u8], tally: &mut Tally) -> Vec<u8> {
+    let mut out = Vec::with_capacity(body.len());
+    let (mut at, mut from) = (At::Row, 0);
+    for (place, &byte) in body.iter().enumerate() {
+        at = at.text(byte);
+        if at == At::Row {
+            let row = body.get(from..place).unwrap_or_default();
+            text_row(scope, secret, row, tally, &mut out);
+            out.push(b'\n');
+            from = place + 1;
+        }
+    }
     out
+}
+
+fn text_row(scope: &Scope<'_>, secret: &[bool], row: &[u8], tally: &mut Tally, out: &mut Vec<u8>) {
+    if row == b"\\." {
+        out.extend_from_slice(row);
+        return;
+    }
+    let fields: Vec<&[u8]> = row.split(|&byte| byte == b'\t').collect();
+    // A backslash before a tab or a line end makes it data: fields are not where they seem to be.
+    let odd = |field: &&[u8]| !field.iter().rev().take_while(|byte| **byte == b'\\').count().is_multiple_of(2);
+    let escaped = fields.iter().any(odd) || row.contains(&b'\n');
+    if fields.len() != secret.len() || escaped {
+        out.extend_from_slice(&whole("whole", row, tally));
+        return;
+    }
+    for (at, field) in fields.iter().enumerate() {
+        if at > 0 {
+            out.push(b'\t');
+        }
+        let hidden = secret.get(at) == Some(&true) && *field != b"\\N";
+        out.extend_from_slice(&value::mask(scope.engine, hidden, field, tally));
+    }
 }
 
 /// One field of a CSV row.
@@ -183,21 +333,51 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn row_ends() {
-        for (body, end) in
-            [("a\n", true), ("a", false), ("", false), ("a\\\n", false), ("a\\\\\n", true), ("a\n\\.\n", true)]
-        {
-            assert_eq!(ends_row(body.as_bytes()), end, "{body:?}");
+    fn a_row_ends_where_the_server_ends_it() {
+        let end = |begin, csv, body: &str| rows(begin, csv, body.as_bytes()).at;
+        for (body, at) in [
+            ("a\n", At::Row),
+            ("a", At::Plain),
+            ("", At::Row),
+            ("a\\\n", At::Plain),
+            ("a\\", At::Escape),
+            ("a\\\\\n", At::Row),
+            ("a\n\\.\n", At::Row),
+        ] {
+            assert_eq!(end(At::Row, false, body), at, "{body:?}");
+        }
+        assert_eq!(end(At::Escape, false, "\n"), At::Plain);
+        for (begin, body, at) in [
+            (At::Row, "a,\"b\n", At::Quoted),
+            (At::Quoted, "\"\",\n", At::Quoted),
+            (At::Quote, "\"x", At::Quoted),
+            (At::Quote, "\r\n", At::Row),
+            (At::Row, "a,\"b\"c", At::Unknown),
+            (At::Plain, "a\"", At::Unknown),
+            (At::Field, "\"", At::Quoted),
+            (At::Return, "x", At::Unknown),
+            (At::Unknown, "a\n", At::Unknown),
+        ] {
+            assert_eq!(end(begin, true, body), at, "{body:?}");
         }
     }
 
     #[test]
-    fn what_tears() {
+    fn where_the_next_message_begins() {
         let facts = |format: &str| Some(Facts { copy_format: format.to_owned(), ..Facts::default() });
-        assert!(!tears(true, facts("text").as_ref(), "copy_boundary", b"x\n"));
-        assert!(tears(false, facts("text").as_ref(), "copy_boundary", b"x"));
-        assert!(tears(true, facts("csv").as_ref(), "", b"x\n"));
-        assert!(!tears(false, facts("csv").as_ref(), "", b"x\n"));
+        let next = |place, format: &str, body: &str| after(place, facts(format).as_ref(), true, body.as_bytes());
+        assert_eq!(next(Place::default(), "text", "x\n"), Place::START);
+        for lost in ["x", "\n", "\\\\\n", "x\\\n"] {
+            assert_ne!(next(Place::default(), "text", lost).at, At::Row, "{lost:?}");
+        }
+        assert_eq!(next(Place::default(), "csv", "x\n"), Place::default());
+        assert_eq!(after(Place::START, facts("text").as_ref(), false, b""), Place::default());
+        assert_eq!(next(Place::START, "", "x\n"), Place::default());
+        assert!(next(Place::START, "text", "-----BEGIN RSA PRIVATE KEY-----\nMII\n").key);
+        assert!(next(Place::START, "text", "x\n-----BEGIN RSA").key);
+        assert!(next(Place::START, "text", "GIN RSA PRIVATE KEY-----\nMII\n").key);
+        assert!(!next(Place { at: At::Row, key: true }, "text", "MII\n-----END RSA PRIVATE KEY-----\n").key);
+        assert!(next(Place { at: At::Row, key: true }, "text", "MII\n").key);
     }
 
     proptest! {

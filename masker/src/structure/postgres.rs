@@ -21,8 +21,8 @@ pub struct Scope<'a> {
     pub secret: &'a [String],
     /// Values masked earlier in the session; `None` when some may be unknown.
     pub echoes: Option<&'a [Vec<u8>]>,
-    /// COPY data may begin inside a row.
-    pub torn: bool,
+    /// Where the session's COPY data goes on.
+    pub place: copy::Place,
 }
 
 /// Shortest value that is looked for in what the server says.

@@ -3,7 +3,8 @@
 use std::cell::RefCell;
 
 use sql::{
-    OperandKind, Options, Token, TokenKind, lex, operands_of, secret_class_of, statements_of, tokens_with, within,
+    OperandKind, Options, Token, TokenKind, lex, operands_of, secret_class_of, statements_of, survey, tokens_with,
+    within,
 };
 
 use super::value::is_secret_name;
@@ -15,7 +16,9 @@ thread_local! {
     static TOKENS: RefCell<Vec<Token>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Statement text with its secrets replaced; `None` when it holds none. Each text is read into tokens once.
+/// Statement text with its secrets replaced; `None` when it holds none.
+///
+/// Most texts are read into tokens once, and none of them kept: only a text that may hold something is read anew.
 #[must_use]
 pub fn mask(engine: &Engine, literals: Literals, secret: &[String], text: &[u8], tally: &mut Tally) -> Option<Vec<u8>> {
     let mut edits = Vec::new();
@@ -23,10 +26,19 @@ pub fn mask(engine: &Engine, literals: Literals, secret: &[String], text: &[u8],
         Ok(seen) => seen,
         Err(gap) => return Some(gap.whole(text, tally)),
     };
-    let mut tokens = TOKENS.take();
-    lex(text, Options::default(), &mut tokens);
-    structure(&tokens, seen.names, literals, secret, text, &mut edits);
-    TOKENS.set(tokens);
+    let escapes = memchr::memchr(b'\\', text).is_some() && memchr::memmem::find(text, b"\\'").is_some();
+    let read = survey(text, Options::default());
+    if read.suspect || escapes || seen.names || literals == Literals::All {
+        let mut tokens = TOKENS.take();
+        lex(text, Options::default(), &mut tokens);
+        structure(&tokens, Found { names: seen.names, escapes }, literals, secret, text, &mut edits);
+        TOKENS.set(tokens);
+    } else if let Some(open) = read.open {
+        literal(open.body(text), "literal", &mut edits);
+    }
+    if edits.is_empty() {
+        return None;
+    }
     let masked = |span: &std::ops::Range<usize>| {
         text.get(span.clone())
             .is_some_and(|part| part.starts_with(b"<secret:literal:") && part.ends_with(b">") && part.len() < 20)
@@ -35,13 +47,29 @@ pub fn mask(engine: &Engine, literals: Literals, secret: &[String], text: &[u8],
     apply(text, edits, tally)
 }
 
-/// Adds the edits that the structure of the text asks for. `names`: a secret name may stand in it.
-fn structure(tokens: &[Token], names: bool, literals: Literals, secret: &[String], text: &[u8], edits: &mut Vec<Edit>) {
+/// What is known of a text before its structure is read.
+#[derive(Clone, Copy)]
+struct Found {
+    /// A secret name may stand in it.
+    names: bool,
+    /// A backslash stands before a quote.
+    escapes: bool,
+}
+
+/// Adds the edits that the structure of the text asks for.
+fn structure(
+    tokens: &[Token],
+    found: Found,
+    literals: Literals,
+    secret: &[String],
+    text: &[u8],
+    edits: &mut Vec<Edit>,
+) {
     let bearing = statements_of(tokens, text).any(|span| secret_class_of(within(tokens, &span), text).is_some());
     let all = bearing || literals == Literals::All;
     if all {
         constants(tokens.iter().copied(), text, bearing, edits);
-    } else if names {
+    } else if found.names {
         for operand in operands_of(tokens, text) {
             if operand.name.is_some() && is_secret_name(&operand.name_text(text), secret) {
                 match operand.kind {
@@ -58,7 +86,7 @@ fn structure(tokens: &[Token], names: bool, literals: Literals, secret: &[String
     }
     // The setting is not known here: a backslash before a quote may or may not escape it. Read both ways, the
     // parts between quotes differ: take every constant of either reading.
-    if memchr::memmem::find(text, b"\\'").is_some() {
+    if found.escapes {
         constants(tokens.iter().copied(), text, bearing, edits);
         constants(tokens_with(text, Options { standard_conforming_strings: false }), text, bearing, edits);
     }
