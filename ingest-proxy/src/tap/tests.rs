@@ -1,3 +1,4 @@
+//! The tap's promises: guarantees, refusals at the limits, replay after a restart, a bus that is down.
 use super::*;
 use crate::journal;
 use schemas::v1::RawFrame;

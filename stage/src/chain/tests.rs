@@ -1,3 +1,4 @@
+//! Two small stages, fused and apart: the same final records (I-16), whatever the transactions.
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
