@@ -1,5 +1,6 @@
 //! The only loop: read, apply, send, commit with the input positions; rewind on any abort (I-03, I-04).
 
+mod drain;
 mod letter;
 mod replay;
 mod spec;
@@ -8,6 +9,7 @@ mod watch;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use self::drain::Drain;
 use self::letter::Letter;
 use self::replay::{MARKER, read_table, restore};
 pub use self::spec::{Limits, StageError, StageSpec};
@@ -23,14 +25,8 @@ use crate::transform::{Context, Factory, Input, Out, Transform, Verdict};
 const TABLE_POLLS_MAX: usize = 64;
 /// Pause between two looks at records that wait for the table.
 const WAIT_PAUSE: Duration = Duration::from_millis(10);
-/// Silence after which a drained input counts as empty: the last offsets may be holes.
-const DRAIN_IDLE: Duration = Duration::from_secs(1);
-/// The same where nothing has been read yet since the partition came: the first fetch takes its time.
-const DRAIN_IDLE_FIRST: Duration = Duration::from_secs(4);
 /// A second fence within this time means a real rival; one alone may be the echo of a broker's crash.
 const FENCE_WINDOW: Duration = Duration::from_secs(60);
-/// Longest wait for a first partition while draining.
-const DRAIN_JOIN: Duration = Duration::from_secs(15);
 struct Lane<T> {
     transform: T,
     table: Option<Box<dyn Reader>>,
@@ -50,15 +46,6 @@ impl<T: Transform> Lane<T> {
         let due = self.transform.held_from().map_or(next, |held| held.min(next));
         (self.committed.is_none_or(|committed| committed < due)).then_some(due)
     }
-}
-
-/// What a drain still has to see.
-struct Drain {
-    since: Instant,
-    /// When a step last did something.
-    busy: Instant,
-    ends: BTreeMap<i32, i64>,
-    starts: BTreeMap<i32, i64>,
 }
 
 struct Waiting {
@@ -443,54 +430,6 @@ impl<F: Factory> Runner<'_, F> {
             }
         }
         Ok(())
-    }
-}
-
-impl<F: Factory> Runner<'_, F> {
-    fn is_done(&mut self, shutdown: &Shutdown, idle: bool) -> Result<bool, BusError> {
-        match shutdown.level() {
-            Level::Run => Ok(true),
-            Level::Stop => Ok(false),
-            Level::Drain => Ok(!self.drained(idle)?),
-        }
-    }
-
-    /// True when all that lay on the input when the drain began is written out.
-    fn drained(&mut self, idle: bool) -> Result<bool, BusError> {
-        let now = Instant::now();
-        let fresh = Drain { since: now, busy: now, ends: BTreeMap::new(), starts: BTreeMap::new() };
-        let mut drain = self.drain.take().unwrap_or(fresh);
-        if drain.ends.is_empty() {
-            for partition in self.reader.assignment() {
-                drain.ends.insert(partition.partition, self.bus.bounds(&partition)?.1);
-            }
-            for position in self.reader.committed()? {
-                drain.starts.insert(position.topic_partition.partition, position.next_offset);
-            }
-        }
-        if !idle {
-            drain.busy = now;
-        }
-        let waiting = self.lanes.values().any(|lane| lane.waiting.is_some());
-        let reached = drain.ends.iter().all(|(partition, end)| {
-            let start = drain.starts.get(partition).copied();
-            let next = self.lanes.get(partition).map_or(start, |lane| lane.next.or(start));
-            let holds = self.lanes.get(partition).is_some_and(|lane| lane.transform.held_from().is_some());
-            next.is_some_and(|next| next >= *end) && !holds
-        });
-        let unread = drain.ends.iter().any(|(partition, end)| {
-            let none = self.lanes.get(partition).is_none_or(|lane| lane.next.is_none());
-            none && drain.starts.get(partition).is_none_or(|start| start < end)
-        });
-        let patience = if unread { DRAIN_IDLE_FIRST } else { DRAIN_IDLE };
-        let silent = now.duration_since(drain.busy) >= patience;
-        let done = if drain.ends.is_empty() {
-            now.duration_since(drain.since) >= DRAIN_JOIN
-        } else {
-            idle && !waiting && (reached || silent)
-        };
-        self.drain = Some(drain);
-        Ok(done)
     }
 }
 
