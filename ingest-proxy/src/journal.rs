@@ -1,7 +1,10 @@
 //! The local journal: what makes a record durable before its request is forwarded (I-01).
 //!
-//! One thread writes and fdatasyncs for all sessions (group commit); an append is one copy under a short lock, never
-//! held across I/O (I-11). Segments are zero-filled beforehand, so a sync writes data and no file metadata. Records go to
+//! Two threads take turns to write and fdatasync for all sessions (group commit): while one sync runs, what came
+//! meanwhile is written and its own sync begins, so nobody waits for two. Durable is only what has all before it durable.
+//! A batch that nobody waits for lingers for some milliseconds, so that responses cost no sync of their own. An append is
+//! one copy under a short lock, never held across I/O (I-11). Segments are zero-filled beforehand, the next one in the
+//! background, so a sync writes data and no file metadata. Records go to
 //! the bus from here, and a segment is deleted only after the bus acknowledged all of it; replay after a restart is at
 //! least once (the enricher drops what it saw). Limits (I-10): at `bytes_max` an append says `Full`. After a failed
 //! write or sync nothing is trusted any more: every append and wait fails until the process starts anew.
@@ -15,15 +18,16 @@ use std::collections::VecDeque;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
-use tokio::sync::watch;
+use tokio::sync::oneshot;
 
 pub use format::BODY_BYTES_MAX;
 pub use recover::{Damage, Recovery};
-use segment::{Active, Segment};
+use segment::{Active, Cursor, Segment};
 
 /// Size and place of a journal.
 #[derive(Debug, Clone)]
@@ -104,22 +108,51 @@ pub struct Entry {
     pub body: Vec<u8>,
 }
 
+/// Threads that write and sync, one batch each at a time.
+pub(crate) const WRITERS: usize = 2;
+/// Longest time records wait in memory that no request waits for.
+const LINGER: Duration = Duration::from_millis(2);
+/// Bytes at which they wait no longer.
+const LINGER_BYTES_MAX: usize = 256 << 10;
+/// How long the writers look by themselves after the last batch, so that an append needs to wake nobody.
+const AWAKE: Duration = Duration::from_millis(20);
+
+/// A batch that is written and not yet known to be durable.
+#[derive(Debug)]
+struct Flight {
+    /// Index after its last record.
+    next: u64,
+    /// Byte after it in its segment.
+    end: u64,
+    bytes: u64,
+    synced: bool,
+}
+
+/// Someone who waits until the record at `index` is durable; told false when it never will be.
+#[derive(Debug)]
+struct Waiter {
+    index: u64,
+    told: oneshot::Sender<bool>,
+}
+
 #[derive(Debug)]
 struct State {
     pending: Vec<u8>,
-    spare: Vec<u8>,
+    /// Emptied buffers, at most one per writer.
+    spare: Vec<Vec<u8>>,
     next: u64,
-    in_flight: u64,
+    /// Index of the first record in `pending`.
+    pending_first: u64,
+    /// Someone waits for what is in `pending`.
+    wanted: bool,
+    /// A writer sleeps until it is woken.
+    asleep: bool,
+    worked: Instant,
+    flights: VecDeque<Flight>,
+    waiters: Vec<Waiter>,
     segments: VecDeque<Segment>,
     failed: Option<String>,
     closing: bool,
-}
-
-#[derive(Debug, Clone)]
-struct Progress {
-    /// First index that is not durable.
-    durable: u64,
-    failed: Option<String>,
 }
 
 /// The journal of one process.
@@ -129,8 +162,12 @@ pub struct Journal {
     state: Mutex<State>,
     work: Condvar,
     done: Condvar,
-    progress: watch::Sender<Progress>,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    /// First index that is not durable.
+    durable: AtomicU64,
+    active: Mutex<Active>,
+    /// Where the last read ended.
+    cursor: Mutex<Option<Cursor>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
     _lock: File,
 }
 
@@ -153,7 +190,12 @@ impl Journal {
             pending: Vec::new(),
             spare: Vec::new(),
             next,
-            in_flight: 0,
+            pending_first: next,
+            wanted: false,
+            asleep: false,
+            worked: Instant::now(),
+            flights: VecDeque::new(),
+            waiters: Vec::new(),
             segments,
             failed: None,
             closing: false,
@@ -163,13 +205,23 @@ impl Journal {
             state: Mutex::new(state),
             work: Condvar::new(),
             done: Condvar::new(),
-            progress: watch::Sender::new(Progress { durable: next, failed: None }),
-            thread: Mutex::new(None),
+            durable: AtomicU64::new(next),
+            active: Mutex::new(active),
+            cursor: Mutex::new(None),
+            threads: Mutex::new(Vec::new()),
             _lock: lock,
         });
-        let writer = Arc::clone(&journal);
-        let thread = std::thread::Builder::new().name("journal".into()).spawn(move || writer.write_loop(active));
-        *journal.thread.lock() = Some(thread.map_err(JournalError::io("start the journal's thread"))?);
+        for number in 0..WRITERS {
+            let writer = Arc::clone(&journal);
+            let thread = std::thread::Builder::new().name("journal".into()).spawn(move || writer.write_loop(number));
+            match thread {
+                Ok(thread) => journal.threads.lock().push(thread),
+                Err(error) => {
+                    journal.close();
+                    return Err(JournalError::io("start the journal's threads")(error));
+                }
+            }
+        }
         Ok((journal, recovery))
     }
 
@@ -178,9 +230,17 @@ impl Journal {
     /// # Errors
     /// `Full`, `Busy`, `Size`, `Failed`; then none was taken.
     pub fn append<B: AsRef<[u8]>>(&self, bodies: &[B]) -> Result<u64, JournalError> {
+        self.append_all(bodies.iter().map(AsRef::as_ref))
+    }
+
+    /// As [`Journal::append`], for records that lie wherever the caller keeps them.
+    ///
+    /// # Errors
+    /// As [`Journal::append`].
+    pub fn append_all<'a>(&self, bodies: impl Iterator<Item = &'a [u8]> + Clone) -> Result<u64, JournalError> {
         let mut bytes = 0usize;
-        for body in bodies {
-            let len = body.as_ref().len();
+        for body in bodies.clone() {
+            let len = body.len();
             if len == 0 || len > BODY_BYTES_MAX {
                 return Err(JournalError::Size(len));
             }
@@ -202,33 +262,71 @@ impl Journal {
         }
         for body in bodies {
             let index = state.next;
-            format::put_record(&mut state.pending, index, body.as_ref());
+            format::put_record(&mut state.pending, index, body);
             state.next = index + 1;
         }
         let last = state.next.saturating_sub(1);
+        let wake = std::mem::take(&mut state.asleep) || state.pending.len() >= LINGER_BYTES_MAX;
         drop(state);
-        self.work.notify_one();
+        if wake {
+            self.work.notify_one();
+        }
         Ok(last)
     }
 
-    /// Waits until the record at `index` is on the disk.
+    /// Waits until the record at `index` is on the disk; without delay, as a request waits behind it.
     ///
     /// # Errors
     /// `Failed` when it never will be; its request must not be forwarded.
     pub async fn durable(&self, index: u64) -> Result<(), JournalError> {
-        let mut progress = self.progress.subscribe();
-        let seen = progress.wait_for(|progress| progress.durable > index || progress.failed.is_some()).await;
-        match seen.map(|progress| (progress.durable > index, progress.failed.clone())) {
-            Ok((true, _)) => Ok(()),
-            Ok((false, reason)) => Err(JournalError::Failed(reason.unwrap_or_default())),
-            Err(_) => Err(JournalError::Failed("closed".into())),
+        if self.durable_end() > index {
+            return Ok(());
         }
+        let Some(told) = self.wait_for(index)? else { return Ok(()) };
+        match told.await {
+            Ok(true) => Ok(()),
+            _ => Err(JournalError::Failed(self.state.lock().failed.clone().unwrap_or_else(|| "closed".into()))),
+        }
+    }
+
+    fn wait_for(&self, index: u64) -> Result<Option<oneshot::Receiver<bool>>, JournalError> {
+        let mut state = self.state.lock();
+        if self.durable_end() > index {
+            return Ok(None);
+        }
+        if let Some(reason) = &state.failed {
+            return Err(JournalError::Failed(reason.clone()));
+        }
+        let (told, waits) = oneshot::channel();
+        state.waiters.push(Waiter { index, told });
+        let wake = self.want(&mut state, index);
+        drop(state);
+        if wake {
+            self.work.notify_one();
+        }
+        Ok(Some(waits))
+    }
+
+    /// Lets the record at `index` linger no longer.
+    pub fn hurry(&self, index: u64) {
+        let wake = self.want(&mut self.state.lock(), index);
+        if wake {
+            self.work.notify_one();
+        }
+    }
+
+    /// True when a writer must be woken for it.
+    #[allow(clippy::unused_self)] // reads better beside its callers
+    fn want(&self, state: &mut State, index: u64) -> bool {
+        let wake = !state.wanted && index >= state.pending_first && !state.pending.is_empty();
+        state.wanted |= wake;
+        wake
     }
 
     /// First index that is not durable.
     #[must_use]
     pub fn durable_end(&self) -> u64 {
-        self.progress.borrow().durable
+        self.durable.load(Ordering::Acquire)
     }
 
     /// Waits on this thread until something at or after `index` is durable, or `timeout` passed; true when it is.
@@ -251,7 +349,8 @@ impl Journal {
             let state = self.state.lock();
             state.segments.iter().filter(|segment| segment.next > index).cloned().collect::<Vec<_>>().into_iter()
         };
-        segments.next().map_or(Ok(Vec::new()), |segment| segment.read(index, durable, bytes_max))
+        let Some(segment) = segments.next() else { return Ok(Vec::new()) };
+        segment.read(&mut self.cursor.lock(), index, durable, bytes_max)
     }
 
     /// Says that the bus acknowledged everything before `index`: segments wholly before it are deleted.
@@ -285,71 +384,145 @@ impl Journal {
         (state.segments.front().map_or(state.next, |segment| segment.first), state.next)
     }
 
-    /// Writes what is pending, then ends the thread.
+    /// Writes what is pending, then ends the threads.
     pub fn close(&self) {
         self.state.lock().closing = true;
         self.work.notify_all();
-        if let Some(thread) = self.thread.lock().take()
-            && thread.join().is_err()
-        {
-            tracing::error!("the journal's thread ended by a panic");
+        for thread in self.threads.lock().drain(..) {
+            if thread.join().is_err() {
+                tracing::error!("a thread of the journal ended by a panic");
+            }
         }
+        self.state.lock().waiters.clear();
     }
 
-    fn write_loop(&self, mut active: Active) {
+    fn write_loop(&self, number: usize) {
+        // The other writer syncs while this one holds `active`: it waits for records and writes them.
         loop {
-            let Some((batch, next)) = self.take() else { return };
-            match active.write(&batch, next, &self.options) {
-                Ok(sealed) => self.written(&active, sealed, next, batch),
-                Err(error) => {
-                    tracing::error!(%error, "the journal failed; requests are refused until the process starts anew");
-                    let reason = error.to_string();
-                    self.state.lock().failed = Some(reason.clone());
-                    self.progress.send_modify(|progress| progress.failed = Some(reason));
-                    self.done.notify_all();
-                    return;
-                }
+            let mut active = self.active.lock();
+            let Some(batch) = self.take() else { return };
+            let written = self.write(&mut active, &batch);
+            let file = active.file(number);
+            drop(active);
+            let synced = written
+                .and_then(|()| file.and_then(|file| file.sync_data().map_err(JournalError::io("sync the journal"))));
+            match synced {
+                Ok(()) => self.synced(batch),
+                Err(error) => return self.fail(&error),
             }
         }
     }
 
-    fn take(&self) -> Option<(Vec<u8>, u64)> {
+    fn take(&self) -> Option<Batch> {
         let mut state = self.state.lock();
-        while state.pending.is_empty() {
-            if state.closing {
+        loop {
+            if state.failed.is_some() {
                 return None;
             }
-            self.work.wait(&mut state);
+            let waits = !state.pending.is_empty();
+            if waits && (state.wanted || state.closing || state.pending.len() >= LINGER_BYTES_MAX) {
+                break;
+            }
+            if !waits && state.closing {
+                return None;
+            }
+            if !waits && state.worked.elapsed() > AWAKE {
+                state.asleep = true;
+                self.work.wait(&mut state);
+                state.asleep = false;
+            } else if self.work.wait_for(&mut state, LINGER).timed_out() && waits {
+                break;
+            }
         }
-        let spare = std::mem::take(&mut state.spare);
-        let batch = std::mem::replace(&mut state.pending, spare);
-        state.in_flight = u64::try_from(batch.len()).unwrap_or(u64::MAX);
-        Some((batch, state.next))
+        let spare = state.spare.pop().unwrap_or_default();
+        let bytes = std::mem::replace(&mut state.pending, spare);
+        let next = state.next;
+        (state.pending_first, state.wanted, state.worked) = (next, false, Instant::now());
+        let len = bytes.len() as u64;
+        // Known from here on, so that the bytes count and the order is that of the file.
+        state.flights.push_back(Flight { next, end: 0, bytes: len, synced: false });
+        Some(Batch { bytes, next })
     }
 
-    fn written(&self, active: &Active, sealed: bool, next: u64, mut batch: Vec<u8>) {
-        batch.clear();
+    fn write(&self, active: &mut Active, batch: &Batch) -> Result<(), JournalError> {
+        if active.is_full(batch.bytes.len()) {
+            // Only the newest segment may lack records after a power cut, so the old one is whole before the new one is.
+            let mut state = self.state.lock();
+            while state.flights.len() > 1 && state.failed.is_none() {
+                self.done.wait(&mut state);
+            }
+            drop(state);
+            active.rotate(batch.bytes.len(), &self.options)?;
+            self.state.lock().segments.push_back(active.segment());
+        }
+        let end = active.write(&batch.bytes, batch.next)?;
+        let mut state = self.state.lock();
+        if let Some(flight) = state.flights.back_mut() {
+            flight.end = end;
+        }
+        Ok(())
+    }
+
+    fn synced(&self, batch: Batch) {
+        let Batch { mut bytes, next } = batch;
+        bytes.clear();
+        let mut told = Vec::new();
         {
             let mut state = self.state.lock();
-            if sealed {
-                state.segments.push_back(active.segment());
-            } else if let Some(last) = state.segments.back_mut() {
-                *last = Segment { acknowledged: last.acknowledged, ..active.segment() };
+            if state.failed.is_some() {
+                return;
             }
-            state.in_flight = 0;
-            state.spare = batch;
-            // Under the lock, so that `wait_durable` cannot miss it.
-            self.progress.send_modify(|progress| progress.durable = next);
+            if state.spare.len() < WRITERS {
+                state.spare.push(bytes);
+            }
+            if let Some(flight) = state.flights.iter_mut().find(|flight| flight.next == next) {
+                flight.synced = true;
+            }
+            while let Some(flight) = state.flights.pop_front_if(|flight| flight.synced) {
+                if let Some(last) = state.segments.back_mut() {
+                    (last.next, last.end) = (flight.next, flight.end);
+                }
+                // Under the lock, so that `wait_durable` cannot miss it.
+                self.durable.store(flight.next, Ordering::Release);
+            }
+            let durable = self.durable_end();
+            told.extend(state.waiters.extract_if(.., |waiter| waiter.index < durable));
         }
         self.done.notify_all();
+        for waiter in told {
+            // Gone when its session has ended meanwhile.
+            let _gone = waiter.told.send(true);
+        }
     }
+
+    fn fail(&self, error: &JournalError) {
+        tracing::error!(%error, "the journal failed; requests are refused until the process starts anew");
+        let waiters = {
+            let mut state = self.state.lock();
+            state.failed.get_or_insert(error.to_string());
+            std::mem::take(&mut state.waiters)
+        };
+        for waiter in waiters {
+            let _gone = waiter.told.send(false);
+        }
+        self.done.notify_all();
+        self.work.notify_all();
+    }
+}
+
+/// What a writer took to write.
+struct Batch {
+    bytes: Vec<u8>,
+    /// Index after its last record.
+    next: u64,
 }
 
 impl State {
     fn used(&self) -> u64 {
         let pending = u64::try_from(self.pending.len()).unwrap_or(u64::MAX);
+        let flying: u64 = self.flights.iter().map(|flight| flight.bytes).sum();
         // A segment that holds nothing unacknowledged counts nothing, or an idle journal could never become empty.
         let held = |segment: &Segment| if segment.acknowledged >= segment.next { 0 } else { segment.end };
-        self.segments.iter().map(held).sum::<u64>() + self.in_flight + pending
+        self.segments.iter().map(held).sum::<u64>() + flying + pending
     }
 }

@@ -11,7 +11,7 @@ use crate::protocol::postgres::facts::{
     Columns, Command, FactsRef, FrameHead, Observed, Parameters, Relations, encode_command, encode_message,
 };
 use crate::protocol::postgres::observe::Sink;
-use crate::tap::{SessionTap, TapError};
+use crate::tap::{Batch, SessionTap, TapError};
 
 /// Why a session cannot be recorded any further; nothing more may be forwarded.
 #[derive(Debug, thiserror::Error)]
@@ -92,6 +92,18 @@ fn fit_facts<'a>(facts: &FactsRef<'a>) -> FactsRef<'a> {
     FactsRef { columns: None, parameters: None, relations: None, reason_code, ..*facts }
 }
 
+/// A UUIDv7 (RFC 9562) for a record observed at `now_us`, microseconds since epoch UTC: its 74 random bits come from the
+/// thread's own generator (seeded and reseeded by the system), without a system call per record.
+fn event_id(now_us: i64) -> Uuid {
+    let [_, _, time @ ..] = (now_us / 1000).to_be_bytes();
+    let mut id: [u8; 16] = rand::random();
+    let [a, b, c, d, e, f, version, _, variant, ..] = &mut id;
+    [*a, *b, *c, *d, *e, *f] = time;
+    *version = (*version & 0x0f) | 0x70;
+    *variant = (*variant & 0x3f) | 0x80;
+    Uuid(id)
+}
+
 /// Makes and hands in the records of one session. A [`Sink`] of the observer.
 #[derive(Debug)]
 pub struct Records {
@@ -100,7 +112,7 @@ pub struct Records {
     tap: SessionTap,
     sequence: i64,
     now_us: i64,
-    batch: Vec<Vec<u8>>,
+    batch: Batch,
     payload: Vec<u8>,
     plain: Vec<u8>,
     failed: Option<EncryptError>,
@@ -116,7 +128,7 @@ impl Records {
             tap,
             sequence: 0,
             now_us: 0,
-            batch: Vec::new(),
+            batch: Batch::default(),
             payload: Vec::new(),
             plain: Vec::new(),
             failed: None,
@@ -189,7 +201,7 @@ impl Records {
             payload: self.payload.clone(),
             ..RawFrame::default()
         };
-        self.batch.push(self.tap.raw(|out| record.encode(out)));
+        self.tap.put(&mut self.batch, |out| record.encode(out));
         self.plain = plain;
     }
 
@@ -201,7 +213,7 @@ impl Records {
             self.failed.get_or_insert(error);
         }
         FrameHead {
-            event_id: Uuid::now_v7(),
+            event_id: event_id(self.now_us),
             session_id: self.session_id,
             sequence,
             observed_at_us: self.now_us,
@@ -217,7 +229,7 @@ impl Records {
         if let Some(error) = self.failed {
             return Err(error.into());
         }
-        self.tap.record(&self.batch).await?;
+        self.tap.record_batch(&self.batch).await?;
         self.batch.clear();
         Ok(())
     }
@@ -236,7 +248,7 @@ impl Sink for Records {
     fn message(&mut self, observed: &Observed<'_>) {
         let head = self.seal(FrameKind::Message, observed.content.bytes());
         let observed = Observed { facts: observed.facts.as_ref().map(fit_facts), ..*observed };
-        self.batch.push(self.tap.raw(|out| encode_message(&head, &observed, &self.payload, out)));
+        self.tap.put(&mut self.batch, |out| encode_message(&head, &observed, &self.payload, out));
     }
 
     fn command(&mut self, command: &Command<'_>) {
@@ -251,7 +263,7 @@ impl Sink for Records {
             }
         }
         let head = self.seal(FrameKind::Command, &plain);
-        self.batch.push(self.tap.raw(|out| encode_command(&head, &command, &self.payload, out)));
+        self.tap.put(&mut self.batch, |out| encode_command(&head, &command, &self.payload, out));
         self.plain = plain;
     }
 }
@@ -286,6 +298,17 @@ mod tests {
         let content = cut(&vec![3; 60_000], 500_000);
         assert_eq!(content.parameters.len(), 60_000);
         assert!(content.statement.len() < 500_000 && content.statement_bytes == 1 << 30);
+    }
+
+    #[test]
+    fn event_ids_are_of_version_7_with_their_time_and_differ() {
+        let ids: Vec<Uuid> = (0..1000).map(|_| event_id(1_770_000_000_123_456)).collect();
+        for id in &ids {
+            assert_eq!(id.0[..6], 1_770_000_000_123_u64.to_be_bytes()[2..]);
+            assert_eq!((id.0[6] >> 4, id.0[8] >> 6), (7, 2));
+        }
+        let all: std::collections::HashSet<[u8; 16]> = ids.iter().map(|id| id.0).collect();
+        assert_eq!(all.len(), ids.len());
     }
 
     #[test]

@@ -127,6 +127,8 @@ pub struct Tap {
     options: Options,
     committed: watch::Sender<u64>,
     counters: Counters,
+    /// A session waits for the bus itself, so nothing is gathered before it is sent.
+    eager: AtomicBool,
     stop: AtomicBool,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
@@ -145,6 +147,9 @@ const HEAD: usize = 17;
 /// First pause after a failed attempt at the bus; it doubles up to [`BACKOFF_MAX`].
 const BACKOFF: Duration = Duration::from_millis(20);
 const BACKOFF_MAX: Duration = Duration::from_secs(1);
+
+/// How long records gather before they are sent, unless a session waits for the bus: one commit for many of them.
+const GATHER: Duration = Duration::from_millis(10);
 
 /// Times the bus must refuse the same record before it counts as refused for good.
 const REFUSALS: u32 = 2;
@@ -198,6 +203,7 @@ impl Tap {
             options,
             committed: watch::Sender::new(first),
             counters: Counters::default(),
+            eager: AtomicBool::new(false),
             stop: AtomicBool::new(false),
             thread: Mutex::new(None),
         });
@@ -211,6 +217,9 @@ impl Tap {
     /// A session's own end of the tap. `window_bytes`: recorded responses may be ahead of what is durable by this much.
     #[must_use]
     pub fn session(self: &Arc<Self>, session_id: Uuid, guarantee: Guarantee, window_bytes: usize) -> SessionTap {
+        if guarantee == Guarantee::Acked {
+            self.eager.store(true, Ordering::Relaxed);
+        }
         SessionTap {
             tap: Arc::clone(self),
             session_id,
@@ -249,6 +258,9 @@ impl Tap {
         while !self.stop.load(Ordering::Acquire) {
             if !self.journal.wait_durable(next, Duration::from_millis(50)) {
                 continue;
+            }
+            if !self.eager.load(Ordering::Relaxed) {
+                std::thread::sleep(GATHER);
             }
             let entries = match self.journal.read(next, self.options.batch_bytes) {
                 Ok(entries) => entries,
@@ -354,6 +366,32 @@ impl Tap {
     }
 }
 
+/// Journal records of one session, back to back in one buffer that is used again.
+#[derive(Debug, Default)]
+pub struct Batch {
+    bytes: Vec<u8>,
+    /// Where each record ends.
+    ends: Vec<usize>,
+}
+
+/// Bytes of a buffer that are kept for the next batch.
+const KEPT_BYTES_MAX: usize = 256 << 10;
+
+impl Batch {
+    fn iter(&self) -> impl ExactSizeIterator<Item = &[u8]> + Clone {
+        let start =
+            |number: usize| number.checked_sub(1).and_then(|before| self.ends.get(before)).copied().unwrap_or(0);
+        self.ends.iter().enumerate().map(move |(number, end)| self.bytes.get(start(number)..*end).unwrap_or_default())
+    }
+
+    /// Empties it.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.bytes.shrink_to(KEPT_BYTES_MAX);
+        self.ends.clear();
+    }
+}
+
 /// A session's end of the tap. Used by one task; holds no lock across a wait (I-11).
 #[derive(Debug)]
 pub struct SessionTap {
@@ -388,19 +426,39 @@ impl SessionTap {
         self.record(&[out]).await
     }
 
+    /// Adds a record as [`SessionTap::raw`] makes it to a batch.
+    pub fn put(&self, batch: &mut Batch, write: impl FnOnce(&mut Vec<u8>)) {
+        batch.bytes.push(TO_RAW);
+        batch.bytes.extend_from_slice(&self.session_id.0);
+        write(&mut batch.bytes);
+        batch.ends.push(batch.bytes.len());
+    }
+
     /// Hands in records made by [`SessionTap::raw`], all or none, in order; waits for room, and while responses are
     /// ahead of what is durable by more than the window.
     ///
     /// # Errors
     /// [`TapError`] after the longest wait: nothing was taken by this call, or the window did not drain.
     pub async fn record(&mut self, records: &[Vec<u8>]) -> Result<(), TapError> {
-        if records.is_empty() {
+        self.take(records.iter().map(Vec::as_slice)).await
+    }
+
+    /// As [`SessionTap::record`], for records made by [`SessionTap::put`].
+    ///
+    /// # Errors
+    /// As [`SessionTap::record`].
+    pub async fn record_batch(&mut self, batch: &Batch) -> Result<(), TapError> {
+        self.take(batch.iter()).await
+    }
+
+    async fn take<'a>(&mut self, records: impl ExactSizeIterator<Item = &'a [u8]> + Clone) -> Result<(), TapError> {
+        if records.len() == 0 {
             return Ok(());
         }
         let mut tries = 0u32;
         let step = Duration::from_millis(5);
         let index = loop {
-            match self.tap.journal.append(records) {
+            match self.tap.journal.append_all(records.clone()) {
                 Ok(index) => break index,
                 Err(JournalError::Busy | JournalError::Full) if step * tries < self.tap.options.wait_max => {
                     tries += 1;
@@ -410,13 +468,16 @@ impl SessionTap {
             }
         };
         self.tap.counters.records.fetch_add(records.len() as u64, Ordering::Relaxed);
-        let bytes = records.iter().map(Vec::len).sum();
+        let bytes = records.map(<[u8]>::len).sum();
         self.ahead.push_back((index, bytes));
         self.ahead_bytes += bytes;
         self.forget_durable();
         while self.ahead_bytes > self.window_bytes {
             let Some((oldest, _)) = self.ahead.front().copied() else { break };
-            self.durable(oldest).await?;
+            match self.guarantee {
+                Guarantee::Acked => self.acked(oldest).await?,
+                Guarantee::Journaled | Guarantee::Buffered => self.durable(oldest).await?,
+            }
             self.forget_durable();
         }
         Ok(())
@@ -431,16 +492,17 @@ impl SessionTap {
         match self.guarantee {
             Guarantee::Buffered => return Ok(()),
             Guarantee::Journaled => self.durable(last).await?,
-            Guarantee::Acked => {
-                let mut committed = self.tap.committed.subscribe();
-                let wait = tokio::time::timeout(self.tap.options.wait_max, committed.wait_for(|next| *next > last));
-                if !matches!(wait.await, Ok(Ok(_))) {
-                    return Err(self.refused(TapError::BusDown));
-                }
-            }
+            Guarantee::Acked => self.acked(last).await?,
         }
         self.forget_durable();
         Ok(())
+    }
+
+    async fn acked(&self, index: u64) -> Result<(), TapError> {
+        self.tap.journal.hurry(index);
+        let mut committed = self.tap.committed.subscribe();
+        let wait = tokio::time::timeout(self.tap.options.wait_max, committed.wait_for(|next| *next > index));
+        if matches!(wait.await, Ok(Ok(_))) { Ok(()) } else { Err(self.refused(TapError::BusDown)) }
     }
 
     async fn durable(&self, index: u64) -> Result<(), TapError> {

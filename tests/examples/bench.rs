@@ -1,6 +1,7 @@
 //! The benchmarks of the architecture page, as ratios of one run: `cargo xtask bench proxy|stages|verify`.
 //!
-//! `proxy`: pgbench -S direct, through PgBouncer, and through the proxy with `buffered` and `journaled`, alternating.
+//! `proxy`: pgbench -S direct, through PgBouncer, and through the proxy (alone, with and without TLS; and as a part of
+//! `up`, where all stages share the processors), alternating. `--only protocol:clients` runs one load.
 //! `stages`: each stage over the same records, embedded and on Kafka. `verify`: beside `sha256sum` of the same bytes.
 #![allow(
     clippy::unwrap_used,
@@ -16,6 +17,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use anyhow::Context as _;
 use schemas::framing::Framing;
 use schemas::topics::{Topics, partition_for};
 use schemas::v1::{Direction, Facts, FrameKind, Protocol, RawFrame, Session, SessionState, Uuid};
@@ -43,16 +45,20 @@ fn main() -> anyhow::Result<()> {
         at.and_then(|at| arguments.get(at + 1)?.parse().ok()).unwrap_or(default)
     };
     match arguments.first().map(String::as_str) {
-        Some("proxy") => proxy(number("--seconds", 5), number("--rounds", 3)),
+        Some("proxy") => {
+            let at = arguments.iter().position(|argument| argument == "--only");
+            let only = at.and_then(|at| arguments.get(at + 1)).map_or("", String::as_str);
+            proxy(number("--seconds", 5), number("--rounds", 3), only)
+        }
         Some("stages") => stages(number("--records", 200_000), arguments.iter().any(|argument| argument == "--kafka")),
         Some("verify") => stages(number("--records", 400_000), false),
         _ => anyhow::bail!(
-            "bench proxy [--seconds N] [--rounds N] | stages [--records N] [--kafka] | verify [--records N]"
+            "bench proxy [--seconds N] [--rounds N] [--only protocol:clients] | stages [--records N] [--kafka] | verify [--records N]"
         ),
     }
 }
 
-fn proxy(seconds: u32, rounds: u32) -> anyhow::Result<()> {
+fn proxy(seconds: u32, rounds: u32, only: &str) -> anyhow::Result<()> {
     let postgres = Postgres::start(&PostgresOptions::bench())?;
     let pgbench = postgres.program("pgbench");
     let fill = Command::new(&pgbench).args(["-i", "-q", "-s", "5", &postgres.url("postgres", "disable")]).output()?;
@@ -60,8 +66,12 @@ fn proxy(seconds: u32, rounds: u32) -> anyhow::Result<()> {
     let bouncer = PgBouncer::start(&postgres, &PgBouncerOptions::default())?;
     let oidc = Oidc::start(&OidcOptions { ttl_seconds: 7200, ..OidcOptions::default() })?;
     let token = oidc.login("alice")?.access;
-    let around = |guarantee| Surroundings { guarantee, ..Surroundings::embedded(&postgres, &oidc) };
-    let (buffered, journaled) = (Line::start(&around("buffered"))?, Line::start(&around("journaled"))?);
+    // Like for like: direct and PgBouncer run without TLS, so the proxy does too, but for the rows that say otherwise.
+    let plain = || Surroundings { tls: false, proxy_alone: true, ..Surroundings::embedded(&postgres, &oidc) };
+    let buffered = Line::start(&Surroundings { guarantee: "buffered", ..plain() })?;
+    let journaled = Line::start(&plain())?;
+    let secured = Line::start(&Surroundings { tls: true, ..plain() })?;
+    let whole = Line::start(&Surroundings { proxy_alone: false, ..plain() })?;
     let direct = |addr: std::net::SocketAddr| {
         format!("host=127.0.0.1 port={} user={USER} dbname=postgres sslmode=disable", addr.port())
     };
@@ -74,28 +84,36 @@ fn proxy(seconds: u32, rounds: u32) -> anyhow::Result<()> {
         contender("direct", direct(postgres.addr()), PASSWORD),
         contender("pgbouncer", direct(bouncer.addr()), PASSWORD),
     ];
-    for (name, line) in [("buffered", &buffered), ("journaled", &journaled)] {
+    let lines = [("buffered", &buffered), ("journaled", &journaled), ("journaled+tls", &secured), ("up", &whole)];
+    for (name, line) in lines {
         contenders.push(contender(name, line.connection("alice", TARGET), &token));
     }
+    println!("fdatasync of 4 KiB in {}: {:.0} us", std::env::temp_dir().display(), fdatasync_us()?);
     println!(
-        "{:10} {:>7}  {:10} {:>26} {:>10} {:>24} {:>10}",
-        "protocol", "clients", "server", "tps min/median/max", "of direct", "median us (all rounds)", "p99 us"
+        "{:10} {:>7}  {:13} {:>26} {:>10} {:>12} {:>24} {:>10}",
+        "protocol", "clients", "server", "tps min/median/max", "of direct", "of pgbouncer", "median us (all rounds)", "p99 us"
     );
     for protocol in ["simple", "prepared"] {
         for clients in [1, 50] {
+            if !only.is_empty() && only != format!("{protocol}:{clients}") {
+                continue;
+            }
             let load = Load { protocol, clients, seconds };
-            let figures = alternate(&pgbench, &contenders, load, rounds, |_| ())?;
-            let base = spread(&figures[0].iter().map(|round| round.tps).collect::<Vec<_>>())[1];
+            let figures = alternate(&pgbench, &contenders, load, rounds, |_| ());
+            let figures = figures.with_context(|| said(&lines))?;
+            let tps_of = |index: usize| spread(&figures[index].iter().map(|round: &Round| round.tps).collect::<Vec<_>>())[1];
+            let (base, pooled) = (tps_of(0), tps_of(1));
             for (contender, rounds) in contenders.iter().zip(&figures) {
                 let of = |pick: fn(&Round) -> f64| spread(&rounds.iter().map(pick).collect::<Vec<_>>());
                 let (tps, median, p99) = (of(|r| r.tps), of(|r| r.median_us), of(|r| r.p99_us));
                 println!(
-                    "{protocol:10} {clients:>7}  {:10} {:>8.0}/{:>8.0}/{:>8.0} {:>10.2} {:>8.0}/{:>6.0}/{:>6.0} {:>12.0}",
+                    "{protocol:10} {clients:>7}  {:13} {:>8.0}/{:>8.0}/{:>8.0} {:>10.2} {:>12.2} {:>8.0}/{:>6.0}/{:>6.0} {:>12.0}",
                     contender.name,
                     tps[0],
                     tps[1],
                     tps[2],
                     tps[1] / base,
+                    tps[1] / pooled,
                     median[0],
                     median[1],
                     median[2],
@@ -105,6 +123,32 @@ fn proxy(seconds: u32, rounds: u32) -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+/// What the processes under test wrote to their logs: it says why a client was sent away.
+fn said(lines: &[(&str, &Line)]) -> String {
+    let log = |(name, line): &(&str, &Line)| {
+        let text = line.log().unwrap_or_else(|error| error.to_string());
+        let last: Vec<&str> = text.lines().rev().take(20).collect();
+        format!("{name}:\n{}\n", last.into_iter().rev().collect::<Vec<_>>().join("\n"))
+    };
+    lines.iter().map(log).collect()
+}
+
+/// Median of one write and fdatasync in a file filled beforehand, as the journal does it, microseconds.
+fn fdatasync_us() -> anyhow::Result<f64> {
+    use std::os::unix::fs::FileExt as _;
+    let folder = Folder::new("fdatasync")?;
+    let file = std::fs::File::options().read(true).write(true).open(folder.write("file", vec![0; 1 << 20])?)?;
+    file.sync_all()?;
+    let mut took = Vec::new();
+    for round in 0..50 {
+        let began = Instant::now();
+        file.write_all_at(&[1; 4096], round * 4096)?;
+        file.sync_data()?;
+        took.push(began.elapsed().as_secs_f64() * 1e6);
+    }
+    Ok(spread(&took)[1])
 }
 
 /// Everything that a stage needs to run in this process.
@@ -236,7 +280,7 @@ fn stages(records: u32, on_kafka: bool) -> anyhow::Result<()> {
     let kafka = if on_kafka { Some(Kafka::one()?) } else { None };
     let hold = Folder::new("bench-bus")?;
     let bus: Arc<dyn Bus> = match &kafka {
-        Some(kafka) => Arc::new(KafkaBus::connect(&KafkaConfig::at(&kafka.bootstrap()))?),
+        Some(kafka) => KafkaBus::connect(&KafkaConfig::at(&kafka.bootstrap()))?,
         None => Embedded::open(&EmbeddedConfig::at(&hold.join("bus")))?,
     };
     let bench = Bench::new(bus)?;

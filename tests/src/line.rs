@@ -1,4 +1,4 @@
-//! The product itself: `sealtrail up` on a configuration of the test's, as a process of its own.
+//! The product itself: `sealtrail up`, or its proxy alone, on a configuration of the test's, as a process of its own.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -36,6 +36,10 @@ pub struct Surroundings<'a> {
     pub s3: Option<(&'a S3, &'a str)>,
     /// `acked`, `journaled` or `buffered`.
     pub guarantee: &'a str,
+    /// TLS on both sides of the proxy; without it tokens and passwords cross in clear.
+    pub tls: bool,
+    /// Only the proxy's stage runs: what it records stays on the bus.
+    pub proxy_alone: bool,
     /// Further TOML at the end, tables only.
     pub extra: &'a str,
 }
@@ -45,7 +49,17 @@ impl<'a> Surroundings<'a> {
     #[must_use]
     pub fn embedded(postgres: &'a Postgres, oidc: &Oidc) -> Self {
         let issuer = (oidc.issuer(), oidc.audience().to_owned());
-        Self { postgres, issuer, kafka: None, registry: None, s3: None, guarantee: "journaled", extra: "" }
+        Self {
+            postgres,
+            issuer,
+            kafka: None,
+            registry: None,
+            s3: None,
+            guarantee: "journaled",
+            tls: true,
+            proxy_alone: false,
+            extra: "",
+        }
     }
 }
 
@@ -55,12 +69,15 @@ pub struct Line {
     folder: Folder,
     port: Port,
     archive: String,
+    tls: bool,
+    /// The subcommand that runs it.
+    command: &'static str,
     /// Endpoint and keys of the object store, for commands that read it.
     store: Vec<(&'static str, String)>,
 }
 
 impl Line {
-    /// Makes keys and configuration, starts every stage in one process, and waits until the proxy takes connections.
+    /// Makes keys and configuration, starts the stages in one process, and waits until the proxy takes connections.
     ///
     /// # Errors
     /// When a step fails: shows the process' log.
@@ -89,15 +106,16 @@ impl Line {
                 ("AWS_SECRET_ACCESS_KEY", keys.secret_key.to_owned()),
             ]
         });
-        let mut line = Self { server: None, folder, port, archive, store };
+        let command = if around.proxy_alone { "proxy" } else { "up" };
+        let mut line = Self { server: None, folder, port, archive, tls: around.tls, command, store };
         line.run()?;
         Ok(line)
     }
 
     fn run(&mut self) -> Result<()> {
-        let mut command = self.sealtrail(&["up", "--config"])?;
+        let mut command = self.sealtrail(&[self.command, "--config"])?;
         command.arg(self.folder.join("sealtrail.toml"));
-        let mut server = Server::spawn("sealtrail up", &mut command, &self.folder.join("log"))?;
+        let mut server = Server::spawn(&format!("sealtrail {}", self.command), &mut command, &self.folder.join("log"))?;
         let addr = self.port.addr();
         server.ready(|| Ok(wait::accepts(addr)))?;
         self.server = Some(server);
@@ -131,6 +149,9 @@ impl Line {
     /// A libpq connection string to the target through the proxy; the token goes into PGPASSWORD.
     #[must_use]
     pub fn connection(&self, user: &str, database: &str) -> String {
+        if !self.tls {
+            return format!("host=127.0.0.1 port={} user={user} dbname={database} sslmode=disable", self.port.number());
+        }
         let authority = self.folder.join("authority.pem");
         format!(
             "host=localhost hostaddr=127.0.0.1 port={} user={user} dbname={database} sslmode=verify-full sslrootcert={}",
@@ -216,6 +237,9 @@ fn configuration(folder: &Folder, port: &Port, archive: &str, around: &Surroundi
     put("batch_age_ms = 300\npublish_interval_ms = 100".to_owned());
     put(format!("\n[proxy]\nlisten = \"{}\"", port.addr()));
     put(format!("tls_certificate = \"{}\"\ntls_key = \"{}\"", path("proxy.pem"), path("proxy.key")));
+    if !around.tls {
+        put("allow_cleartext_password = true".to_owned());
+    }
     put(format!("masker_public_key = \"{}\"", path("keys/masker.pub")));
     put(format!("\n[proxy.identity]\nissuer = \"{}\"\naudience = \"{}\"", around.issuer.0, around.issuer.1));
     put(format!("\n[proxy.journal]\nfolder = \"{}\"", path("journal")));
@@ -226,6 +250,9 @@ fn configuration(folder: &Folder, port: &Port, archive: &str, around: &Surroundi
         "tls_authority = \"{}\"\nallowed_groups = [\"*\"]\nenvironment = \"test\"",
         around.postgres.ca_path().display()
     ));
+    if !around.tls {
+        put("tls = \"disable\"".to_owned());
+    }
     put(around.extra.to_owned());
     text
 }

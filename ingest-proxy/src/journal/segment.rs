@@ -3,6 +3,8 @@
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::JoinHandle;
 
 use super::format::{self, RECORD_HEADER, SEGMENT_HEADER};
 use super::{Entry, JournalError, Options};
@@ -33,31 +35,64 @@ pub(super) fn sync_folder(folder: &Path) -> Result<(), JournalError> {
     File::open(folder).and_then(|folder| folder.sync_all()).map_err(JournalError::io("sync the journal folder"))
 }
 
+/// Where a read ended, so that the next one begins there and not at the head of the file.
+#[derive(Debug)]
+pub(super) struct Cursor {
+    file: File,
+    first: u64,
+    index: u64,
+    at: u64,
+}
+
 impl Segment {
-    /// Records from `index` on and before `durable`.
-    pub(super) fn read(&self, index: u64, durable: u64, bytes_max: usize) -> Result<Vec<Entry>, JournalError> {
+    /// Records from `index` on and before `durable`, at least one if there is one.
+    pub(super) fn read(
+        &self,
+        cursor: &mut Option<Cursor>,
+        index: u64,
+        durable: u64,
+        bytes_max: usize,
+    ) -> Result<Vec<Entry>, JournalError> {
         let operation = || format!("read journal segment `{}`", self.path.display());
-        let file = File::open(&self.path).map_err(JournalError::io(operation()))?;
-        let mut entries = Vec::new();
-        let (mut at, mut current, mut taken) = (SEGMENT_HEADER as u64, self.first, 0usize);
-        let until = self.next.min(durable);
-        while current < until && taken < bytes_max {
-            let mut header = [0u8; RECORD_HEADER];
-            file.read_exact_at(&mut header, at).map_err(JournalError::io(operation()))?;
-            let [a, b, c, d, ..] = header;
-            let len = u32::from_be_bytes([a, b, c, d]);
-            if current >= index {
-                let mut whole = vec![0u8; RECORD_HEADER + len as usize];
-                file.read_exact_at(&mut whole, at).map_err(JournalError::io(operation()))?;
-                let body = format::body(&whole, current)
-                    .ok_or_else(|| JournalError::Failed(format!("record {current} does not match its checksum")))?
-                    .to_vec();
-                taken += body.len();
-                entries.push(Entry { index: current, body });
+        let known = cursor.take().filter(|known| known.first == self.first && known.index <= index);
+        let mut place = match known {
+            Some(place) => place,
+            None => {
+                let file = File::open(&self.path).map_err(JournalError::io(operation()))?;
+                Cursor { file, first: self.first, index: self.first, at: SEGMENT_HEADER as u64 }
             }
-            at += RECORD_HEADER as u64 + u64::from(len);
-            current += 1;
+        };
+        let until = self.next.min(durable);
+        let (mut entries, mut taken, mut wanted) = (Vec::new(), 0usize, bytes_max.max(RECORD_HEADER));
+        while place.index < until && entries.is_empty() {
+            let left = usize::try_from(self.end.saturating_sub(place.at)).unwrap_or(usize::MAX);
+            let mut bytes = vec![0u8; wanted.min(left)];
+            place.file.read_exact_at(&mut bytes, place.at).map_err(JournalError::io(operation()))?;
+            let mut rest = bytes.as_slice();
+            while place.index < until && taken < bytes_max {
+                let Some([a, b, c, d, ..]) = rest.first_chunk::<RECORD_HEADER>() else { break };
+                let len = RECORD_HEADER + u32::from_be_bytes([*a, *b, *c, *d]) as usize;
+                let Some((record, after)) = rest.split_at_checked(len) else {
+                    wanted = wanted.max(len); // longer than what was read: once more, whole
+                    break;
+                };
+                if place.index >= index {
+                    let body = format::body(record, place.index).ok_or_else(|| {
+                        JournalError::Failed(format!("record {} does not match its checksum", place.index))
+                    })?;
+                    taken += body.len();
+                    entries.push(Entry { index: place.index, body: body.to_vec() });
+                }
+                place.index += 1;
+                place.at += len as u64;
+                rest = after;
+            }
+            let stuck = rest.len() == bytes.len() && (bytes.len() == left || bytes.len() >= wanted);
+            if stuck {
+                return Err(JournalError::Failed(format!("record {} is longer than its segment", place.index)));
+            }
         }
+        *cursor = Some(place);
         Ok(entries)
     }
 
@@ -77,53 +112,138 @@ pub(super) fn quarantine(path: &Path) -> Result<(), JournalError> {
     fs::rename(path, name).map_err(JournalError::io(format!("quarantine `{}`", path.display())))
 }
 
+/// Makes a zero-filled, synced file at `path`.
+fn zero_filled(path: &Path, bytes: usize) -> Result<File, JournalError> {
+    let io = |what: &str| JournalError::io(format!("{what} journal segment `{}`", path.display()));
+    let file = OpenOptions::new().write(true).create_new(true).open(path).map_err(io("make"))?;
+    let zeros = vec![0u8; 1 << 20];
+    let mut at = 0usize;
+    while at < bytes {
+        let part = zeros.get(..(bytes - at).min(zeros.len())).unwrap_or(&zeros);
+        file.write_all_at(part, at as u64).map_err(io("zero-fill"))?;
+        at += part.len();
+    }
+    file.sync_all().map_err(io("sync"))?;
+    Ok(file)
+}
+
+/// The next segment's file, made in the background. Its name does not end in `.segment`, so a restart removes it unread.
+#[derive(Debug)]
+pub(super) struct Spare(Option<JoinHandle<Result<PathBuf, JournalError>>>);
+
+/// Name of the next segment's file while it is made.
+const SPARE: &str = "next.spare";
+
+impl Spare {
+    fn make(folder: &Path, bytes: usize) -> Self {
+        let path = folder.join(SPARE);
+        let making = std::thread::Builder::new().name("journal-spare".into()).spawn(move || {
+            match fs::remove_file(&path) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(JournalError::io("delete an old spare journal segment")(error));
+                }
+                _ => {}
+            }
+            zero_filled(&path, bytes).map(|_| path)
+        });
+        Self(making.inspect_err(|error| tracing::warn!(%error, "no thread for the journal's next segment")).ok())
+    }
+
+    /// The file; waits when it is not ready yet. None when it could not be made.
+    fn take(&mut self) -> Option<PathBuf> {
+        self.0.take()?.join().ok()?.inspect_err(|error| tracing::warn!(%error, "no spare journal segment")).ok()
+    }
+}
+
+impl Drop for Spare {
+    fn drop(&mut self) {
+        if let Some(path) = self.take() {
+            // Left there it would be removed when the next process makes its own.
+            let _removed = fs::remove_file(path);
+        }
+    }
+}
+
 /// The segment being written.
 #[derive(Debug)]
 pub(super) struct Active {
-    file: File,
+    /// One open file per writer: a failed write-back is told once to each, so no sync can miss it.
+    files: Vec<Arc<File>>,
     segment: Segment,
     capacity: u64,
+    spare: Spare,
+    spare_bytes: usize,
 }
 
 impl Active {
-    /// Makes, zero-fills and syncs a new segment.
+    /// Makes, zero-fills and syncs a new segment, and begins to make the next one.
     pub(super) fn create(folder: &Path, first: u64, bytes: usize) -> Result<Self, JournalError> {
-        let path = path(folder, first);
-        let io = |what: &str| JournalError::io(format!("{what} journal segment `{}`", path.display()));
-        let file = OpenOptions::new().write(true).create_new(true).open(&path).map_err(io("make"))?;
-        let mut header = Vec::with_capacity(SEGMENT_HEADER);
-        format::put_segment_header(&mut header, first);
-        let zeros = vec![0u8; 1 << 20];
-        let (mut at, bytes) = (0usize, bytes.max(SEGMENT_HEADER));
-        while at < bytes {
-            let part = zeros.get(..(bytes - at).min(zeros.len())).unwrap_or(&zeros);
-            file.write_all_at(part, at as u64).map_err(io("zero-fill"))?;
-            at += part.len();
-        }
-        file.write_all_at(&header, 0).map_err(io("begin"))?;
-        file.sync_all().map_err(io("sync"))?;
+        let (path, bytes) = (path(folder, first), bytes.max(SEGMENT_HEADER));
+        zero_filled(&path, bytes)?;
+        let files = begin(&path, first)?;
         sync_folder(folder)?;
         let end = SEGMENT_HEADER as u64;
         let segment = Segment { path, first, next: first, end, acknowledged: 0, damaged: false };
-        Ok(Self { file, segment, capacity: bytes as u64 })
+        let spare = Spare::make(folder, bytes);
+        Ok(Self { files, segment, capacity: bytes as u64, spare, spare_bytes: bytes })
     }
 
     pub(super) fn segment(&self) -> Segment {
         self.segment.clone()
     }
 
-    /// Writes a batch whose last record is before `next` and syncs it; true when a new segment was begun for it.
-    pub(super) fn write(&mut self, batch: &[u8], next: u64, options: &Options) -> Result<bool, JournalError> {
-        let len = batch.len() as u64;
-        let rotate = self.segment.end + len > self.capacity && self.segment.next > self.segment.first;
-        if rotate {
-            let bytes = options.segment_bytes.max(SEGMENT_HEADER + batch.len());
-            *self = Self::create(&options.folder, self.segment.next, bytes)?;
-        }
-        self.file.write_all_at(batch, self.segment.end).map_err(JournalError::io("write the journal"))?;
-        self.file.sync_data().map_err(JournalError::io("sync the journal"))?;
-        self.segment.end += len;
-        self.segment.next = next;
-        Ok(rotate)
+    /// The file as writer `number` opened it.
+    pub(super) fn file(&self, number: usize) -> Result<Arc<File>, JournalError> {
+        self.files.get(number).cloned().ok_or_else(|| JournalError::Failed("no file for this writer".into()))
     }
+
+    /// Whether a batch of `len` bytes needs a new segment.
+    pub(super) fn is_full(&self, len: usize) -> bool {
+        self.segment.end + len as u64 > self.capacity && self.segment.next > self.segment.first
+    }
+
+    /// Begins a new segment with room for `len` bytes. Everything in the old one is durable.
+    pub(super) fn rotate(&mut self, len: usize, options: &Options) -> Result<(), JournalError> {
+        let bytes = options.segment_bytes.max(SEGMENT_HEADER + len);
+        let first = self.segment.next;
+        let made = if bytes == self.spare_bytes { self.spare.take() } else { None };
+        let Some(made) = made else {
+            self.spare = Spare(None); // gone before the new one of the same name is made
+            *self = Self::create(&options.folder, first, bytes)?;
+            return Ok(());
+        };
+        // The header is durable before the name is, so a segment by name always has one.
+        let files = begin(&made, first)?;
+        let path = path(&options.folder, first);
+        fs::rename(&made, &path).map_err(JournalError::io(format!("name journal segment `{}`", path.display())))?;
+        sync_folder(&options.folder)?;
+        let end = SEGMENT_HEADER as u64;
+        self.segment = Segment { path, first, next: first, end, acknowledged: 0, damaged: false };
+        (self.files, self.capacity) = (files, bytes as u64);
+        self.spare = Spare::make(&options.folder, bytes);
+        Ok(())
+    }
+
+    /// Writes a batch whose last record is before `next`, without a sync; gives the byte after it.
+    pub(super) fn write(&mut self, batch: &[u8], next: u64) -> Result<u64, JournalError> {
+        let file = self.file(0)?;
+        file.write_all_at(batch, self.segment.end).map_err(JournalError::io("write the journal"))?;
+        self.segment.end += batch.len() as u64;
+        self.segment.next = next;
+        Ok(self.segment.end)
+    }
+}
+
+/// Writes the header of the segment at `path` durably and opens it once for each writer.
+fn begin(path: &Path, first: u64) -> Result<Vec<Arc<File>>, JournalError> {
+    let io = |what: &str| JournalError::io(format!("{what} journal segment `{}`", path.display()));
+    let open = |_| OpenOptions::new().write(true).open(path).map(Arc::new).map_err(io("open"));
+    let files = (0..super::WRITERS).map(open).collect::<Result<Vec<_>, _>>()?;
+    let mut header = Vec::with_capacity(SEGMENT_HEADER);
+    format::put_segment_header(&mut header, first);
+    if let Some(file) = files.first() {
+        file.write_all_at(&header, 0).map_err(io("begin"))?;
+        file.sync_data().map_err(io("sync"))?;
+    }
+    Ok(files)
 }

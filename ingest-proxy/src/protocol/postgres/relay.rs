@@ -152,15 +152,17 @@ where
     let (target_in, target_out) = tokio::io::split(target);
     tokio::pin!(client_in, client_out, target_in, target_out);
     let (mut requests, mut responses) = (Lane::new(Side::Client), Lane::new(Side::Target));
-    let Control { expires_at_us, mut level, drain, cancels } = control;
+    let Control { expires_at_us, level, drain, cancels } = control;
+    // Kept over all rounds, since to register and leave at each would cost a lock shared by all sessions.
+    let change = changed(Some(level.clone()));
     let left = u64::try_from(expires_at_us.saturating_sub(now())).unwrap_or(0);
     let expiry = sleep(Duration::from_micros(left));
-    let (mut drained_at, mut level_gone) = (None, false);
+    let mut drained_at = None;
     let mut ready = true; // outside a transaction, as the target last said
-    tokio::pin!(expiry);
+    tokio::pin!(expiry, change);
     let end = loop {
         let (to_target, to_client) = (!requests.output.is_empty(), !responses.output.is_empty());
-        let asked = *level.borrow_and_update();
+        let asked = *level.borrow();
         if asked >= Level::Drain {
             let until = *drained_at.get_or_insert_with(|| Instant::now() + drain);
             let idle = ready && observer.outstanding() == 0 && !to_target && !to_client && requests.input.is_empty();
@@ -172,8 +174,8 @@ where
         responses.input.reserve(BUFFER_BYTES_MIN);
         let step = tokio::select! {
             () = &mut expiry => Err(End::Expired),
-            changed = level.changed(), if !level_gone => {
-                level_gone = changed.is_err();
+            level = &mut change => {
+                change.set(changed(level));
                 Ok(())
             }
             () = until(drained_at), if drained_at.is_some() => Ok(()),
@@ -221,6 +223,14 @@ where
         tracing::debug!(told = matches!(told, Ok(Ok(()))), reason = end.kind(), "session ended");
     }
     end
+}
+
+/// Waits until the level changes and gives its receiver back; for ever when nobody can change it any more.
+async fn changed(level: Option<watch::Receiver<Level>>) -> Option<watch::Receiver<Level>> {
+    match level {
+        Some(mut level) => level.changed().await.is_ok().then_some(level),
+        None => std::future::pending().await,
+    }
 }
 
 /// Sleeps until `at`; for ever without it.
