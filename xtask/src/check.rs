@@ -2,16 +2,17 @@
 
 use anyhow::{Result, bail};
 
-use crate::{r#gen, layers, shell, tidy};
+use crate::{r#gen, layers, licences, shell, tidy};
 
 /// A gate: its name and how it runs.
 type Gate = (&'static str, fn() -> Result<()>);
 
 /// Runs all gates.
 pub(crate) fn run() -> Result<()> {
-    let gates: [Gate; 5] = [
+    let gates: [Gate; 6] = [
         ("format", || shell::run(&mut shell::cargo(&["fmt", "--all", "--check"])?)),
         ("layers", || layers::run(false)),
+        ("licences", licences::run),
         ("tidy", tidy::run),
         ("generated", || r#gen::run(true)),
         ("clippy", || {

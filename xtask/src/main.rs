@@ -8,6 +8,7 @@ mod check;
 mod r#gen;
 mod install;
 mod layers;
+mod licences;
 mod readme;
 mod shell;
 mod test;
@@ -23,6 +24,7 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   install            install what the tests need
   gen [--check]      generate schemas/src/generated, or fail when it differs
   layers [--bless]   compare the dependency graph with xtask/layers.txt, or write it
+  licences           every dependency's licence is on the list
   tidy               file length, module docs, links, reachability, machine paths
   readme             run the commands of the README
   bench WHAT [ARGS]  proxy, stages, verify, bus or codec: figures as ratios of one run";
@@ -50,6 +52,7 @@ fn dispatch() -> Result<()> {
         ["gen", "--check"] => r#gen::run(true),
         ["layers"] => layers::run(false),
         ["layers", "--bless"] => layers::run(true),
+        ["licences"] => licences::run(),
         ["tidy"] => tidy::run(),
         ["readme"] => readme::run(),
         ["bench", what, rest @ ..] => bench::run(what, rest),

@@ -1,5 +1,6 @@
 //! `tidy`: what keeps the tree readable. File length (a ratchet: listed exceptions may only shrink), module docs, no
-//! file outside the module tree, links that resolve, no registry host and no path of one machine.
+//! file outside the module tree, links that resolve, no registry host and no path of one machine, and
+//! reference pages that know what the source says.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
@@ -7,6 +8,8 @@ use std::path::{Component, Path, PathBuf};
 use anyhow::{Context, Result, bail};
 
 use crate::shell;
+
+mod reference;
 
 const LINES_MAX: usize = 500;
 const EXCEPTIONS: &str = "xtask/tidy-exceptions.txt";
@@ -42,6 +45,7 @@ pub(crate) fn run() -> Result<()> {
     reachable(&texts, &mut faults);
     links(&texts, &mut faults);
     banned(&texts, &mut faults);
+    reference::check(&texts, &mut faults);
     println!("unwrap, expect, panic outside tests: {}", panics(&texts));
     if faults.is_empty() { Ok(()) } else { bail!("\n  {}", faults.join("\n  ")) }
 }
