@@ -17,6 +17,8 @@ use schemas::payload::{SESSION_KEY_LEN, TAG_LEN, WRAP_INFO, WRAPPED_KEY_LEN, aad
 use sha2::{Digest, Sha256};
 use zeroize::{Zeroize, Zeroizing};
 
+use crate::reason;
+
 /// Sessions whose key is kept; the least recently added goes first.
 pub const SESSIONS_MAX: usize = 10_000;
 
@@ -39,9 +41,9 @@ impl DecryptError {
     #[must_use]
     pub fn kind(self) -> &'static str {
         match self {
-            Self::WrappedLength => "no_key",
-            Self::Unwrap => "key_unwrap",
-            Self::Payload => "decrypt",
+            Self::WrappedLength => reason::NO_KEY,
+            Self::Unwrap => reason::KEY_UNWRAP,
+            Self::Payload => reason::DECRYPT,
         }
     }
 }

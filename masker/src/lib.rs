@@ -3,8 +3,9 @@
 //! Key: the session id; order: as the input. A MESSAGE becomes a frame, everything else an event; nothing is
 //! lost: what cannot be opened or parsed goes out masked whole with a reason code. Only a record that does not
 //! decode at all is rejected (`M-001`, `M-002`). Keeps I-05 (no value that a rule matches leaves in clear) and
-//! I-12 (pure). Every chunk of a chunked message is masked whole, and so are the rows that COPY data cuts in two. Known limit: of
-//! a secret in two other messages, and of a private key in many rows of a named column, patterns see each part alone.
+//! I-12 (pure). Every chunk of a chunked message is masked whole, and so are the rows that COPY data cuts in two.
+//! Known limit: of a secret in two other messages, and of a private key in many rows of a named column, patterns
+//! see each part alone.
 
 pub mod config;
 pub mod decrypt;
@@ -14,6 +15,7 @@ mod head;
 pub mod metrics;
 mod numbers;
 mod placeholder;
+pub mod reason;
 pub mod rule;
 pub mod start;
 pub mod structure;

@@ -15,6 +15,7 @@ use crate::decrypt::{Keys, MaskerKey, SESSIONS_MAX};
 use crate::engine::{Engine, Tally, whole};
 use crate::head::{event_head, frame_head};
 use crate::metrics::Counters;
+use crate::reason;
 use crate::structure::copy::{self, Place};
 use crate::structure::postgres::{self, ECHO_BYTES_MIN, Scope};
 use crate::structure::{sql, value};
@@ -103,7 +104,7 @@ impl Masker {
             return Ok(Vec::new());
         }
         if input.attribution != Attribution::Attributed {
-            return Err("unattributed");
+            return Err(reason::UNATTRIBUTED);
         }
         let key = self.keys.get(&self.shared.key, &raw.session_id.0, &input.context.wrapped_key);
         let opened = key.and_then(|key| key.open(&raw.session_id.0, raw.sequence, raw.kind.index(), &raw.payload));
@@ -185,15 +186,15 @@ impl Masker {
                     let scope = scope(&shared, self.sessions.get(&raw.session_id.0));
                     postgres::mask(&scope, &raw.message_type, partial, raw.facts.as_ref(), &content, &mut tally)
                 } else {
-                    (whole("whole", &content, &mut tally), "protocol")
+                    (whole("whole", &content, &mut tally), reason::PROTOCOL)
                 };
                 self.follow_copy(raw, true, &content);
                 (body, reason.to_owned())
             }
         };
-        let credential = raw.facts.as_ref().is_some_and(|facts| facts.reason_code == "credential");
+        let credential = raw.facts.as_ref().is_some_and(|facts| facts.reason_code == reason::CREDENTIAL);
         frame.payload_state = if raw.payload.is_empty() && credential {
-            frame.mask_reason = "credential".to_owned();
+            frame.mask_reason = reason::CREDENTIAL.to_owned();
             PayloadState::Dropped
         } else {
             state(raw, &frame.mask_reason, &tally)
@@ -223,15 +224,15 @@ impl Masker {
                     let scope = scope(&shared, self.sessions.get(&raw.session_id.0));
                     event.error_message = error_text(&scope, &command, &mut tally);
                 }
-                Err(_) => reason = "content",
+                Err(_) => reason = reason::CONTENT,
             },
             Ok(content) => match SessionContent::from_body(&content) {
                 Ok(session) => event.reason = masked_text(&shared.engine, session.reason.as_bytes(), &mut tally),
-                Err(_) => reason = "content",
+                Err(_) => reason = reason::CONTENT,
             },
         }
         if tally.exhausted && reason.is_empty() {
-            reason = "budget";
+            reason = reason::BUDGET;
             hide(&mut event);
         }
         event.payload_state = state(raw, reason, &tally);

@@ -14,6 +14,7 @@ use schemas::v1::Facts;
 use super::postgres::Scope;
 use super::value;
 use crate::engine::{Tally, whole};
+use crate::reason;
 
 /// Longest label of a PEM line that is looked at.
 const LABEL_MAX: usize = 64;
@@ -115,22 +116,22 @@ pub fn mask(scope: &Scope<'_>, facts: Option<&Facts>, body: &[u8], tally: &mut T
     let csv_format = match facts.map_or("", |facts| facts.copy_format.as_str()) {
         "text" => false,
         "csv" => true,
-        "binary" => return (whole("whole", body, tally), "copy_binary"),
-        _ => return (whole("whole", body, tally), "copy_row"),
+        "binary" => return (whole("whole", body, tally), reason::COPY_BINARY),
+        _ => return (whole("whole", body, tally), reason::COPY_ROW),
     };
     if scope.place.at == At::Unknown || scope.place.key {
-        return (whole("whole", body, tally), "copy_boundary");
+        return (whole("whole", body, tally), reason::COPY_BOUNDARY);
     }
     let rows = rows(scope.place.at, csv_format, body);
     if rows.at == At::Unknown {
-        return (whole("whole", body, tally), "copy_row");
+        return (whole("whole", body, tally), reason::COPY_ROW);
     }
     let (head, rest) = body.split_at_checked(rows.head).unwrap_or((body, b""));
     let (middle, tail) = rest.split_at_checked(rows.tail - rows.head).unwrap_or((b"", rest));
     let unnamed = unnamed(facts);
     // What follows a torn first line of a private key is the key.
     if middle.is_empty() || unnamed && memchr::memmem::find(head, b"PRIVATE KEY").is_some() {
-        return (whole("whole", body, tally), "copy_boundary");
+        return (whole("whole", body, tally), reason::COPY_BOUNDARY);
     }
     let columns = facts.map_or(&[][..], |facts| facts.columns.as_slice());
     let secret: Vec<bool> = columns.iter().map(|column| value::is_secret_name(&column.name, scope.secret)).collect();
@@ -142,7 +143,7 @@ pub fn mask(scope: &Scope<'_>, facts: Option<&Facts>, body: &[u8], tally: &mut T
     } else {
         Some(text(scope, &secret, middle, tally))
     };
-    let Some(masked) = masked else { return (whole("whole", body, tally), "copy_row") };
+    let Some(masked) = masked else { return (whole("whole", body, tally), reason::COPY_ROW) };
     if head.is_empty() && tail.is_empty() {
         return (masked, "");
     }

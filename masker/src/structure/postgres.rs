@@ -9,6 +9,7 @@ use schemas::v1::Facts;
 use super::{copy, sql, value};
 use crate::config::Literals;
 use crate::engine::{Engine, Tally, whole};
+use crate::reason;
 
 /// What masking needs beside the message.
 #[derive(Debug)]
@@ -86,7 +87,7 @@ pub fn mask(
 ) -> (Vec<u8>, &'static str) {
     let patterns = |tally: &mut Tally| scope.engine.mask(body, tally).unwrap_or_else(|| body.to_vec());
     if partial {
-        return (whole("whole", body, tally), "chunk");
+        return (whole("whole", body, tally), reason::CHUNK);
     }
     let masked = match kind {
         "Query" => query(scope, body, tally),
@@ -121,15 +122,15 @@ pub fn mask(
         | "CopyBothResponse"
         | "EmptyQueryResponse"
         | "PortalSuspended" => Some(patterns(tally)),
-        _ => return (whole("whole", body, tally), "unknown_message"),
+        _ => return (whole("whole", body, tally), reason::UNKNOWN_MESSAGE),
     };
-    let (masked, reason) = masked.map_or_else(|| (whole("whole", body, tally), "parse"), |masked| (masked, ""));
+    let (masked, reason) = masked.map_or_else(|| (whole("whole", body, tally), reason::PARSE), |masked| (masked, ""));
     budgeted(masked, reason, body, tally)
 }
 
 /// Once a text of a message ran out of its budget, all of the message is masked.
 fn budgeted(masked: Vec<u8>, reason: &'static str, body: &[u8], tally: &mut Tally) -> (Vec<u8>, &'static str) {
-    if tally.exhausted { (whole("budget", body, tally), "budget") } else { (masked, reason) }
+    if tally.exhausted { (whole("budget", body, tally), reason::BUDGET) } else { (masked, reason) }
 }
 
 fn statement(scope: &Scope<'_>, text: &[u8], tally: &mut Tally) -> Vec<u8> {

@@ -108,8 +108,8 @@ fn metrics(lines: &[&str]) -> BTreeSet<String> {
             let name = argument.strip_prefix('"').and_then(|rest| rest.split('"').next());
             let name = name.filter(|_| whole_word).unwrap_or_default();
             // `{stage}_delay_ms`: the stage is not known here.
-            let name = name.rsplit('}').next().unwrap_or_default();
-            if is_code(name) {
+            let name = name.rsplit('}').next().unwrap_or_default().trim_start_matches('_');
+            if is_code(name) && name != "total" {
                 found.insert(format!("{name}{end}"));
             }
         }

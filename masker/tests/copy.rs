@@ -1,0 +1,157 @@
+//! COPY data through the masker: rows, cut rows, keys of many rows.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
+
+mod support;
+
+use schemas::v1::*;
+use support::{Bench, columns, text};
+
+#[test]
+fn copy_lines_are_masked_by_column() {
+    let mut bench = Bench::new();
+    let facts = || Some(columns(&["id", "token"]));
+    bench.message("CopyInResponse", None, b"\0\0\0");
+    let frame = bench.message("CopyData", facts(), b"1\thunter2\n2\t\\N\n");
+    assert_eq!(text(&frame), "1\t<secret:column:s>\n2\t\\N\n");
+    assert_eq!(bench.message("CopyData", facts(), b"1\thunt").payload_state, PayloadState::MaskedWhole);
+    // The rest of the row that was cut is in the next message.
+    let frame = bench.message("CopyData", Some(columns(&["a", "b"])), b"sk_live_4eC39H\tx\n");
+    assert_eq!(frame.mask_reason, "copy_boundary");
+    assert_eq!(text(&bench.message("CopyData", facts(), b"1\thunter2\n")), "1\t<secret:column:s>\n");
+}
+
+/// `COPY customers FROM STDIN WITH (FORMAT csv)`: many rows in one message.
+#[test]
+fn copy_csv_is_masked_by_field() {
+    let facts = || Facts { copy_format: "csv".to_owned(), ..columns(&["id", "name", "email", "card", "api_token"]) };
+    let rows = "1,Ada,ada@example.com,4111 1111 1111 1111,hunter2\n\
+        2,\"Bob \"\"B\"\", Jr\",bob@example.com,\"5500-0000-0000-0004\",\"hun\"\"t,\ner2\"\n\
+        3,\"two\nlines sk_live_4eC39HqLyjWDarjtT1zdp7dc\",,,\r\n4,short,hunter2\n\\.\n";
+    let mut bench = Bench::new();
+    bench.message("CopyInResponse", None, b"\0\0\0");
+    let frame = bench.message("CopyData", Some(facts()), rows.as_bytes());
+    let written = text(&frame);
+    let pseudonyms: Vec<&str> = written.split("<email:e0:").skip(1).filter_map(|part| part.get(..32)).collect();
+    assert_eq!(pseudonyms.len(), 2);
+    assert_ne!(pseudonyms[0], pseudonyms[1]);
+    let expected = format!(
+        "1,Ada,<email:e0:{}>,<secret:card:1111>,<secret:column:s>\n\
+         2,\"Bob \"\"B\"\", Jr\",<email:e0:{}>,\"<secret:card:0004>\",\"<secret:column:m>\"\n\
+         3,\"two\nlines <secret:stripe-key:l>\",,,\r\n<secret:whole:m>\n\\.\n",
+        pseudonyms[0], pseudonyms[1]
+    );
+    assert_eq!(written, expected);
+    assert_eq!((frame.payload_state, frame.mask_reason.as_str()), (PayloadState::Masked, ""));
+
+    // A quote left open at the end, and the rest of its row: nothing of either is shown.
+    let frame = bench.message("CopyData", Some(facts()), b"1,\"a\n");
+    assert_eq!((frame.payload_state, frame.mask_reason.as_str()), (PayloadState::MaskedWhole, "copy_boundary"));
+    let frame = bench.message("CopyData", Some(facts()), b"x\",a@b.cc,4111,x\n");
+    assert_eq!((frame.payload_state, frame.mask_reason.as_str()), (PayloadState::MaskedWhole, "copy_boundary"));
+    assert_eq!(bench.message("CopyData", Some(facts()), b"1,a,b,c,\n").payload_state, PayloadState::Clear);
+    // What no row holds: where rows begin is not known from then on.
+    for (data, reason) in [(b"1,\"a\"b\n".as_slice(), "copy_row"), (b"1,a,b,c,\n", "copy_boundary")] {
+        let frame = bench.message("CopyData", Some(facts()), data);
+        assert_eq!((frame.payload_state, frame.mask_reason.as_str()), (PayloadState::MaskedWhole, reason));
+    }
+    bench.message("CopyInResponse", None, b"\0\0\0");
+    assert_eq!(bench.message("CopyData", Some(facts()), b"1,a,b,c,").mask_reason, "copy_boundary");
+    bench.message("CopyInResponse", None, b"\0\0\0");
+    assert_eq!(bench.message("CopyData", Some(facts()), b"1,a,b,c,\n").payload_state, PayloadState::Clear);
+}
+
+/// psql cuts COPY data in mid-row. Wherever the cut is: no part of a secret passes, and every row that lies whole
+/// in a message is as readable as without it.
+#[test]
+fn a_cut_row_takes_no_other_row_with_it() {
+    let secrets = ["qZ7xK9mP2v", "wB4\tnR\"8sJ", "gT1yL6cD3f"];
+    let text_rows = ["1\tAda Lovelace\tqZ7xK9mP2v\n", "2\tBob\\\\\twB4\\tnR\"8sJ\n", "3\tCy \\N\tgT1yL6cD3f\n"];
+    let csv_rows =
+        ["1,Ada Lovelace,qZ7xK9mP2v\n", "2,\"B,\"\"ob\n\"\"\",\"wB4\tnR\"\"8sJ\"\r\n", "3,\"Cy\",gT1yL6cD3f\n"];
+    for (format, rows) in [("text", text_rows), ("csv", csv_rows)] {
+        let facts = || Some(Facts { copy_format: format.to_owned(), ..columns(&["id", "name", "token"]) });
+        let alone = |row: &str| {
+            let mut bench = Bench::new();
+            bench.message("CopyInResponse", None, b"\0\0\0");
+            let frame = bench.message("CopyData", facts(), row.as_bytes());
+            assert_eq!((frame.payload_state, frame.mask_reason.as_str()), (PayloadState::Masked, ""), "{row}");
+            text(&frame)
+        };
+        let expected: Vec<String> = rows.iter().map(|row| alone(row)).collect();
+        let body = rows.concat();
+        for cut in 1..body.len() {
+            let mut bench = Bench::new();
+            bench.message("CopyInResponse", None, b"\0\0\0");
+            let (left, right) = body.as_bytes().split_at(cut);
+            let parts = [bench.message("CopyData", facts(), left), bench.message("CopyData", facts(), right)];
+            let written: String = parts.iter().map(text).collect();
+            let (mut start, mut torn) = (0, 0);
+            for (row, expected) in rows.iter().zip(&expected) {
+                let end = start + row.len();
+                if start < cut && cut < end {
+                    torn += 1;
+                    assert!(!written.contains(expected.as_str()), "{format} at {cut}: {written}");
+                } else {
+                    assert!(written.contains(expected.as_str()), "{format} at {cut}: {written}");
+                }
+                start = end;
+            }
+            for secret in secrets {
+                let leaked =
+                    secret.as_bytes().windows(3).any(|three| written.as_bytes().windows(3).any(|w| w == three));
+                assert!(!leaked, "{format} at {cut}: {written}");
+            }
+            // What follows the cut row is known to begin a row.
+            let next = bench.message("CopyData", facts(), rows[0].as_bytes());
+            assert_eq!(text(&next), expected[0], "{format} at {cut}, torn {torn}");
+        }
+    }
+}
+
+/// A line end behind a backslash is data: what stands after it is of the same column.
+#[test]
+fn an_escaped_line_end_ends_no_row() {
+    let facts = || Some(columns(&["id", "token"]));
+    let mut bench = Bench::new();
+    bench.message("CopyInResponse", None, b"\0\0\0");
+    let frame = bench.message("CopyData", facts(), b"1\tone\\\nhunter2\tx\n2\tsecret\n");
+    assert_eq!(text(&frame), "<secret:whole:m>\n2\t<secret:column:s>\n");
+    for (left, right) in [(b"1\tone\\".as_slice(), b"\nhunter2\n".as_slice()), (b"1\tone\\\n", b"hunter2\n")] {
+        assert_eq!(bench.message("CopyData", facts(), left).mask_reason, "copy_boundary");
+        assert_eq!(bench.message("CopyData", facts(), right).mask_reason, "copy_boundary");
+    }
+    assert_eq!(text(&bench.message("CopyData", facts(), b"1\tx\n")), "1\t<secret:column:s>\n");
+}
+
+/// Rows of a column without a name are masked by patterns; a private key of many rows is one secret, wherever the
+/// messages are cut.
+#[test]
+fn a_private_key_over_many_rows_does_not_pass() {
+    let key = ["MIIEowIBAAKCAQEA7bq", "Qk3vJxWm5Zr2Ht8Ln4", "Dp6Fs9Gy1Ub0Vc="];
+    let body =
+        format!("first\n-----BEGIN RSA PRIVATE KEY-----\n{}\n-----END RSA PRIVATE KEY-----\nlast\n", key.join("\n"));
+    for cut in 1..body.len() {
+        let mut bench = Bench::new();
+        bench.message("CopyOutResponse", None, b"\0\0\0");
+        let (left, right) = body.as_bytes().split_at(cut);
+        let parts = [left, right].map(|part| text(&bench.message("CopyData", Some(columns(&[""])), part)));
+        let written = parts.concat();
+        let leaked =
+            key.iter().any(|line| line.as_bytes().windows(5).any(|w| written.as_bytes().windows(5).any(|x| x == w)));
+        assert!(!leaked, "cut at {cut}: {written}");
+        assert!(cut < 6 || written.contains("first\n"), "cut at {cut}: {written}");
+    }
+}
+
+#[test]
+fn copy_without_column_names_is_masked_by_pattern() {
+    let mut bench = Bench::new();
+    bench.message("CopyInResponse", None, b"\0\0\0");
+    for names in [&[][..], &["", ""]] {
+        let facts = Facts { copy_format: "csv".to_owned(), ..columns(names) };
+        let frame = bench.message("CopyData", Some(facts), b"1,4111111111111111\n2,plain\n");
+        assert_eq!(text(&frame), "1,<secret:card:1111>\n2,plain\n");
+    }
+    let facts = Facts { copy_format: "binary".to_owned(), ..columns(&[]) };
+    assert_eq!(bench.message("CopyData", Some(facts), b"PGCOPY\n").mask_reason, "copy_binary");
+}
