@@ -79,6 +79,18 @@ struct Known {
     echoes: Option<Vec<Vec<u8>>>,
     /// Where its next COPY data begins.
     place: Place,
+    /// Sequence of its next record.
+    next: i64,
+}
+
+impl Known {
+    /// A record that never came may have held values, and the end or the beginning of a row.
+    fn follow(&mut self, sequence: i64) {
+        if sequence != self.next {
+            (self.echoes, self.place) = (None, Place::default());
+        }
+        self.next = sequence.saturating_add(1);
+    }
 }
 
 /// The masker of one partition.
@@ -158,7 +170,10 @@ impl Masker {
         match raw.message_type.as_str() {
             "CopyInResponse" | "CopyOutResponse" => match self.sessions.get_mut(&raw.session_id.0) {
                 Some(known) => known.place = Place::START,
-                None => self.learn(raw.session_id.0, Known { echoes: None, place: Place::START }),
+                None => self.learn(
+                    raw.session_id.0,
+                    Known { place: Place::START, next: raw.sequence.saturating_add(1), ..Known::default() },
+                ),
             },
             "CopyData" => {
                 if let Some(known) = self.sessions.get_mut(&raw.session_id.0) {
@@ -257,8 +272,11 @@ impl Transform for Masker {
         let mut frame = std::mem::take(&mut self.input);
         frame.decode(body).map_err(|error| Rejection::new("M-002", error.to_string()))?;
         if frame.raw.kind == FrameKind::SessionOpened && frame.raw.sequence == 0 {
-            let known = Known { echoes: Some(Vec::new()), place: Place::default() };
+            let known = Known { echoes: Some(Vec::new()), ..Known::default() };
             self.learn(frame.raw.session_id.0, known);
+        }
+        if let Some(known) = self.sessions.get_mut(&frame.raw.session_id.0) {
+            known.follow(frame.raw.sequence);
         }
         if frame.raw.kind == FrameKind::Message {
             self.frame(&frame, out);

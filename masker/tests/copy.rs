@@ -3,6 +3,7 @@
 
 mod support;
 
+use proptest::prelude::*;
 use schemas::v1::*;
 use support::{Bench, columns, text};
 
@@ -154,4 +155,75 @@ fn copy_without_column_names_is_masked_by_pattern() {
     }
     let facts = Facts { copy_format: "binary".to_owned(), ..columns(&[]) };
     assert_eq!(bench.message("CopyData", Some(facts), b"PGCOPY\n").mask_reason, "copy_binary");
+}
+
+/// Rows that were cut into a message that never came: nothing is known of where the next one begins, until a line
+/// end of the text format shows it.
+#[test]
+fn a_missing_message_makes_the_place_unknown() {
+    for (format, found_again) in [("text", true), ("csv", false)] {
+        let facts = || Some(Facts { copy_format: format.to_owned(), ..columns(&["id"]) });
+        let mut bench = Bench::new();
+        bench.message("CopyInResponse", None, b"\0\0\0");
+        assert_eq!(text(&bench.message("CopyData", facts(), b"1\n")), "1\n");
+        bench.sequence += 1;
+        let frame = bench.message("CopyData", facts(), b"11 1111\n2\n");
+        assert_eq!((text(&frame).as_str(), frame.mask_reason.as_str()), ("<secret:whole:m>", "copy_boundary"));
+        assert_eq!(text(&bench.message("CopyData", facts(), b"3\n")) == "3\n", found_again, "{format}");
+        // So are the values that the server may quote.
+        let frame = bench.message("ErrorResponse", None, b"Mbad value plain\0\0");
+        assert!(!text(&frame).contains("plain"));
+    }
+}
+
+/// A message in more than one chunk is masked whole; the rows after it are known again by its bytes.
+#[test]
+fn chunks_are_masked_whole_and_followed() {
+    let facts = || Some(Facts { copy_format: "csv".to_owned(), ..columns(&["id", "token"]) });
+    let mut bench = Bench::new();
+    bench.message("CopyInResponse", None, b"\0\0\0");
+    for (part, place) in [(b"1,\"hun".as_slice(), (0, false)), (b"ter\n2\"\n2,hunt", (1, true))] {
+        assert_eq!(bench.chunk("CopyData", facts(), part, place).mask_reason, "chunk");
+    }
+    let frame = bench.message("CopyData", facts(), b"er2\n3,hunter2\n");
+    assert_eq!(text(&frame), "<secret:whole:s>\n3,<secret:column:s>\n");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(100))]
+
+    /// Rows with anything in them, cut anywhere any number of times: what a secret column holds does not pass.
+    #[test]
+    fn no_cut_shows_a_secret_column(
+        csv in any::<bool>(),
+        rows in proptest::collection::vec(("[ab\"\\\\,\t\n]{0,8}", "[\"\\\\,\t\n]{0,3}QZXK[\"\\\\,\t\n]{0,3}WVJY[\"\\\\,\t\n]{0,3}"), 1..6),
+        cuts in proptest::collection::vec(any::<prop::sample::Index>(), 0..8),
+    ) {
+        let quoted = |value: &str| format!("\"{}\"", value.replace('"', "\"\""));
+        let escaped = |value: &str| value.replace('\\', "\\\\").replace('\t', "\\t").replace('\n', "\\\n");
+        let body: String = rows
+            .iter()
+            .map(|(plain, secret)| match csv {
+                true => format!("{},{}\n", quoted(plain), quoted(secret)),
+                false => format!("{}\t{}\n", escaped(plain), escaped(secret)),
+            })
+            .collect();
+        let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(body.len())).collect();
+        cuts.extend([0, body.len()]);
+        cuts.sort_unstable();
+        let format = if csv { "csv" } else { "text" };
+        let facts = || Some(Facts { copy_format: format.to_owned(), ..columns(&["note", "secret"]) });
+        let mut bench = Bench::new();
+        bench.message("CopyInResponse", None, b"\0\0\0");
+        let mut written = String::new();
+        for pair in cuts.windows(2).filter(|pair| pair[0] < pair[1]) {
+            let part = &body.as_bytes()[pair[0]..pair[1]];
+            written.push_str(&text(&bench.message("CopyData", facts(), part)));
+        }
+        for part in ["QZ", "ZX", "XK", "WV", "VJ", "JY"] {
+            prop_assert!(!written.contains(part), "{body:?} as {written:?}");
+        }
+        let next = if csv { "a,b\n" } else { "a\tb\n" };
+        prop_assert_eq!(text(&bench.message("CopyData", facts(), next.as_bytes())), next.replace('b', "<secret:column:s>"));
+    }
 }

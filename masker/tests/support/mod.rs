@@ -42,7 +42,7 @@ pub fn seal(sequence: i64, kind: FrameKind, content: &[u8]) -> Vec<u8> {
 pub struct Bench {
     masker: masker::Masker,
     wrapped: Vec<u8>,
-    sequence: i64,
+    pub sequence: i64,
     out: Out,
 }
 
