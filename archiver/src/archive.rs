@@ -233,6 +233,7 @@ impl Archive {
                 stream.open = None;
                 stream.ready = None;
                 self.counts.stopped += 1;
+                crate::metrics::stopped();
                 self.failure.get_or_insert(error);
                 Ok(())
             }
@@ -363,7 +364,9 @@ impl Archive {
         tracing::info!(object = %name, rows, bytes = file.bytes.len(), "archived");
         self.counts.objects += 1;
         self.counts.rows += rows;
-        self.counts.bytes += u64::try_from(file.bytes.len()).unwrap_or(0);
+        let bytes = u64::try_from(file.bytes.len()).unwrap_or(0);
+        self.counts.bytes += bytes;
+        crate::metrics::archived(rows, bytes, stage::clock::now_ms());
         Ok(())
     }
 

@@ -11,6 +11,7 @@ pub mod archive;
 pub mod collect;
 pub mod config;
 pub mod error;
+mod metrics;
 pub mod readback;
 pub mod receipt;
 pub mod resume;

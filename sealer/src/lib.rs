@@ -11,6 +11,7 @@ pub mod entry;
 pub mod error;
 pub mod integrate;
 pub mod leaf;
+mod metrics;
 pub mod notary;
 pub mod shared;
 pub mod signer;

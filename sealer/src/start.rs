@@ -201,6 +201,7 @@ fn notarise(config: &SealerConfig, env: &Env, mut notary: Notary, shared: &Share
         notary.publish()?;
         envelopes.send(notary)?;
         shared.published(notary.lock().size, notary.lock().root);
+        crate::metrics::published(notary.lock().size, clock::now_ms());
         Ok(())
     };
     again("publish", &mut failures, stop, step(&mut notary, &mut envelopes))?;
@@ -244,6 +245,7 @@ fn take(
         publish(notary)?;
         result = notary.offer(offset, proposal);
     }
+    crate::metrics::answered(result.is_ok());
     match result {
         Ok(accepted) => {
             if let Some(head) = notary.integrator().heads().get(&accepted.stream_id) {

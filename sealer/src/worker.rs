@@ -195,6 +195,7 @@ impl<'a> Worker<'a> {
         self.writer.begin()?;
         self.writer.send(&self.proposals, 0, Some(chain.stream.id.to_string().as_bytes()), Some(&entry))?;
         self.writer.commit(None)?;
+        crate::metrics::proposed(seal.count);
         advance(chain, &seal, leaf_hash(&entry), now_ms);
         Ok(())
     }
