@@ -13,6 +13,7 @@
 mod format;
 mod recover;
 mod segment;
+mod writer;
 
 use std::collections::VecDeque;
 use std::fs::{self, File};
@@ -22,6 +23,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::oneshot;
 
@@ -104,8 +106,8 @@ impl JournalError {
 pub struct Entry {
     /// Index in the journal.
     pub index: u64,
-    /// The bytes appended.
-    pub body: Vec<u8>,
+    /// The bytes appended; shares memory with those read together with it.
+    pub body: Bytes,
 }
 
 /// Threads that write and sync, one batch each at a time.
@@ -125,6 +127,8 @@ struct Flight {
     /// Byte after it in its segment.
     end: u64,
     bytes: u64,
+    /// How many wait for it.
+    waiters: usize,
     synced: bool,
 }
 
@@ -145,6 +149,8 @@ struct State {
     pending_first: u64,
     /// Someone waits for what is in `pending`.
     wanted: bool,
+    /// How many requests do.
+    pending_waiters: usize,
     /// A writer sleeps until it is woken.
     asleep: bool,
     worked: Instant,
@@ -192,6 +198,7 @@ impl Journal {
             next,
             pending_first: next,
             wanted: false,
+            pending_waiters: 0,
             asleep: false,
             worked: Instant::now(),
             flights: VecDeque::new(),
@@ -299,6 +306,7 @@ impl Journal {
         }
         let (told, waits) = oneshot::channel();
         state.waiters.push(Waiter { index, told });
+        state.pending_waiters += usize::from(index >= state.pending_first);
         let wake = self.want(&mut state, index);
         drop(state);
         if wake {
@@ -318,9 +326,11 @@ impl Journal {
     /// True when a writer must be woken for it.
     #[allow(clippy::unused_self)] // reads better beside its callers
     fn want(&self, state: &mut State, index: u64) -> bool {
-        let wake = !state.wanted && index >= state.pending_first && !state.pending.is_empty();
-        state.wanted |= wake;
-        wake
+        let here = index >= state.pending_first && !state.pending.is_empty();
+        let first = here && !state.wanted;
+        state.wanted |= here;
+        // Later ones wake it when they are what the batch was still too small for.
+        here && state.is_due() && (first || state.pending_waiters == state.flying_waiters())
     }
 
     /// First index that is not durable.
@@ -395,129 +405,20 @@ impl Journal {
         }
         self.state.lock().waiters.clear();
     }
-
-    fn write_loop(&self, number: usize) {
-        // The other writer syncs while this one holds `active`: it waits for records and writes them.
-        loop {
-            let mut active = self.active.lock();
-            let Some(batch) = self.take() else { return };
-            let written = self.write(&mut active, &batch);
-            let file = active.file(number);
-            drop(active);
-            let synced = written
-                .and_then(|()| file.and_then(|file| file.sync_data().map_err(JournalError::io("sync the journal"))));
-            match synced {
-                Ok(()) => self.synced(batch),
-                Err(error) => return self.fail(&error),
-            }
-        }
-    }
-
-    fn take(&self) -> Option<Batch> {
-        let mut state = self.state.lock();
-        loop {
-            if state.failed.is_some() {
-                return None;
-            }
-            let waits = !state.pending.is_empty();
-            if waits && (state.wanted || state.closing || state.pending.len() >= LINGER_BYTES_MAX) {
-                break;
-            }
-            if !waits && state.closing {
-                return None;
-            }
-            if !waits && state.worked.elapsed() > AWAKE {
-                state.asleep = true;
-                self.work.wait(&mut state);
-                state.asleep = false;
-            } else if self.work.wait_for(&mut state, LINGER).timed_out() && waits {
-                break;
-            }
-        }
-        let spare = state.spare.pop().unwrap_or_default();
-        let bytes = std::mem::replace(&mut state.pending, spare);
-        let next = state.next;
-        (state.pending_first, state.wanted, state.worked) = (next, false, Instant::now());
-        let len = bytes.len() as u64;
-        // Known from here on, so that the bytes count and the order is that of the file.
-        state.flights.push_back(Flight { next, end: 0, bytes: len, synced: false });
-        Some(Batch { bytes, next })
-    }
-
-    fn write(&self, active: &mut Active, batch: &Batch) -> Result<(), JournalError> {
-        if active.is_full(batch.bytes.len()) {
-            // Only the newest segment may lack records after a power cut, so the old one is whole before the new one is.
-            let mut state = self.state.lock();
-            while state.flights.len() > 1 && state.failed.is_none() {
-                self.done.wait(&mut state);
-            }
-            drop(state);
-            active.rotate(batch.bytes.len(), &self.options)?;
-            self.state.lock().segments.push_back(active.segment());
-        }
-        let end = active.write(&batch.bytes, batch.next)?;
-        let mut state = self.state.lock();
-        if let Some(flight) = state.flights.back_mut() {
-            flight.end = end;
-        }
-        Ok(())
-    }
-
-    fn synced(&self, batch: Batch) {
-        let Batch { mut bytes, next } = batch;
-        bytes.clear();
-        let mut told = Vec::new();
-        {
-            let mut state = self.state.lock();
-            if state.failed.is_some() {
-                return;
-            }
-            if state.spare.len() < WRITERS {
-                state.spare.push(bytes);
-            }
-            if let Some(flight) = state.flights.iter_mut().find(|flight| flight.next == next) {
-                flight.synced = true;
-            }
-            while let Some(flight) = state.flights.pop_front_if(|flight| flight.synced) {
-                if let Some(last) = state.segments.back_mut() {
-                    (last.next, last.end) = (flight.next, flight.end);
-                }
-                // Under the lock, so that `wait_durable` cannot miss it.
-                self.durable.store(flight.next, Ordering::Release);
-            }
-            let durable = self.durable_end();
-            told.extend(state.waiters.extract_if(.., |waiter| waiter.index < durable));
-        }
-        self.done.notify_all();
-        for waiter in told {
-            // Gone when its session has ended meanwhile.
-            let _gone = waiter.told.send(true);
-        }
-    }
-
-    fn fail(&self, error: &JournalError) {
-        tracing::error!(%error, "the journal failed; requests are refused until the process starts anew");
-        let waiters = {
-            let mut state = self.state.lock();
-            state.failed.get_or_insert(error.to_string());
-            std::mem::take(&mut state.waiters)
-        };
-        for waiter in waiters {
-            let _gone = waiter.told.send(false);
-        }
-        self.done.notify_all();
-        self.work.notify_all();
-    }
-}
-
-/// What a writer took to write.
-struct Batch {
-    bytes: Vec<u8>,
-    /// Index after its last record.
-    next: u64,
 }
 
 impl State {
+    /// How many wait for the newest batch that is being synced.
+    fn flying_waiters(&self) -> usize {
+        self.flights.back().filter(|flight| !flight.synced).map_or(0, |flight| flight.waiters)
+    }
+
+    /// Whether what is pending is to be written now. While another sync runs, only when as many wait for this one: few
+    /// sessions never wait, and many share a sync instead of spending the processor on a sync for each.
+    fn is_due(&self) -> bool {
+        self.wanted && self.pending_waiters >= self.flying_waiters()
+    }
+
     fn used(&self) -> u64 {
         let pending = u64::try_from(self.pending.len()).unwrap_or(u64::MAX);
         let flying: u64 = self.flights.iter().map(|flight| flight.bytes).sum();

@@ -149,7 +149,7 @@ const BACKOFF: Duration = Duration::from_millis(20);
 const BACKOFF_MAX: Duration = Duration::from_secs(1);
 
 /// How long records gather before they are sent, unless a session waits for the bus: one commit for many of them.
-const GATHER: Duration = Duration::from_millis(10);
+const GATHER: Duration = Duration::from_millis(20);
 
 /// Times the bus must refuse the same record before it counts as refused for good.
 const REFUSALS: u32 = 2;

@@ -39,7 +39,7 @@ fn read_all(journal: &Journal) -> Vec<(u64, Vec<u8>)> {
         let entries = journal.read(at, 1000).unwrap();
         let Some(last) = entries.last() else { break };
         at = last.index + 1;
-        all.extend(entries.into_iter().map(|entry| (entry.index, entry.body)));
+        all.extend(entries.into_iter().map(|entry| (entry.index, entry.body.to_vec())));
     }
     all
 }
@@ -116,6 +116,67 @@ fn full_refuses_and_room_comes_back_with_the_acknowledgement() {
     assert!(matches!(journal.append(&[b""]), Err(JournalError::Size(0))));
     journal.close();
     assert!(matches!(journal.append(&[b"x"]), Err(JournalError::Failed(_))));
+}
+
+#[test]
+fn sessions_that_wait_at_once_are_all_durable_and_in_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let (journal, _) = Journal::open(options(folder.path())).unwrap();
+    std::thread::scope(|scope| {
+        for session in 0..8u64 {
+            let journal = &journal;
+            scope.spawn(move || {
+                for number in 0..60 {
+                    let last = journal.append(&[body(session * 1000 + number), body(number)]).unwrap();
+                    block(journal.durable(last)).unwrap();
+                    assert!(journal.durable_end() > last);
+                }
+            });
+        }
+    });
+    let live = read_all(&journal);
+    journal.close();
+    drop(journal);
+    let (journal, recovery) = Journal::open(options(folder.path())).unwrap();
+    assert_eq!((recovery.records, recovery.damage.len()), (960, 0));
+    assert_eq!(read_all(&journal), live);
+    assert!(live.iter().map(|(index, _)| *index).eq(0..960));
+    for session in 0..8u64 {
+        let own = live.iter().filter(|(_, found)| (0..60).any(|number| *found == body(session * 1000 + number)));
+        assert!(own.count() >= 60);
+    }
+    journal.close();
+}
+
+#[test]
+fn records_nobody_waits_for_are_durable_soon() {
+    let folder = tempfile::tempdir().unwrap();
+    let (journal, _) = Journal::open(options(folder.path())).unwrap();
+    for index in 0..3 {
+        journal.append(&[body(index)]).unwrap();
+        let until = std::time::Instant::now() + Duration::from_secs(10);
+        while !journal.wait_durable(index, Duration::from_millis(10)) {
+            assert!(std::time::Instant::now() < until, "record {index} is not durable");
+        }
+        // Longer than the writers stay awake, so that the next append must wake one.
+        std::thread::sleep(Duration::from_millis(60));
+    }
+    journal.close();
+}
+
+#[test]
+fn an_unfinished_next_segment_is_no_damage() {
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path(), 10);
+    std::fs::write(folder.path().join("next.spare"), b"half").unwrap();
+    let (journal, recovery) = Journal::open(options(folder.path())).unwrap();
+    assert_eq!((recovery.records, recovery.damage.len()), (10, 0));
+    for index in 10..100 {
+        journal.append(&[body(index)]).unwrap();
+        block(journal.durable(index)).unwrap();
+    }
+    assert_eq!(read_all(&journal).len(), 100);
+    journal.close();
 }
 
 #[test]

@@ -133,7 +133,8 @@ fn a_request_is_durable_before_the_target_sees_it_and_the_end_counts_everything(
             psql.write_all(&out).await.unwrap();
             psql
         };
-        let session = async { relay(&mut records, &mut observer, client, target, control(now() + 60_000_000), now).await };
+        let session =
+            async { relay(&mut records, &mut observer, client, target, control(now() + 60_000_000), now).await };
         let (end, (), _) = tokio::join!(session, server, user);
         end
     });

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
+use bytes::Bytes;
+
 use super::format::{self, RECORD_HEADER, SEGMENT_HEADER};
 use super::{Entry, JournalError, Options};
 
@@ -68,7 +70,8 @@ impl Segment {
             let left = usize::try_from(self.end.saturating_sub(place.at)).unwrap_or(usize::MAX);
             let mut bytes = vec![0u8; wanted.min(left)];
             place.file.read_exact_at(&mut bytes, place.at).map_err(JournalError::io(operation()))?;
-            let mut rest = bytes.as_slice();
+            let bytes = Bytes::from(bytes);
+            let mut rest: &[u8] = &bytes;
             while place.index < until && taken < bytes_max {
                 let Some([a, b, c, d, ..]) = rest.first_chunk::<RECORD_HEADER>() else { break };
                 let len = RECORD_HEADER + u32::from_be_bytes([*a, *b, *c, *d]) as usize;
@@ -81,7 +84,7 @@ impl Segment {
                         JournalError::Failed(format!("record {} does not match its checksum", place.index))
                     })?;
                     taken += body.len();
-                    entries.push(Entry { index: place.index, body: body.to_vec() });
+                    entries.push(Entry { index: place.index, body: bytes.slice_ref(body) });
                 }
                 place.index += 1;
                 place.at += len as u64;
