@@ -14,7 +14,7 @@ use stage::runner::{Limits, StageError, StageSpec, run};
 use stage::transform::{Context, Factory, Input, Out, Rejection, Transform, Verdict};
 use stage::{Level, Shutdown};
 
-use self::runner_support::{Faulty, Make, all, body, put, spec, texts, topics};
+use self::runner_support::{Faulty, Make, StopOnDrop, all, body, put, spec, texts, topics};
 
 fn bus(folder: &std::path::Path) -> Arc<Embedded> {
     let bus = Embedded::open(&EmbeddedConfig::at(folder)).unwrap();
@@ -61,6 +61,7 @@ fn a_record_waits_for_the_table_and_only_so_long() {
     put(bus.as_ref(), "in", &[(0, "a", "need:x"), (0, "a", "2"), (1, "b", "7")]);
     let shutdown = Shutdown::new();
     std::thread::scope(|scope| {
+        let _stop = StopOnDrop(std::slice::from_ref(&shutdown));
         let stage = scope.spawn(|| {
             run(
                 bus.as_ref(),

@@ -16,6 +16,15 @@ use stage::transform::{Context, Factory, Input, Out, Rejection, Transform, Verdi
 
 pub const PARTITIONS: i32 = 2;
 
+/// Stops the stages of a scope also when the test fails inside it: a scope waits for its threads.
+pub struct StopOnDrop<'a>(pub &'a [stage::Shutdown]);
+
+impl Drop for StopOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.iter().for_each(|shutdown| shutdown.raise(stage::Level::Stop));
+    }
+}
+
 /// Sums the numbers of its partition; refuses `bad`, waits for `table:<n>` before it takes `need:<n>`.
 #[derive(Default)]
 pub struct Sum {
