@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use stage::metrics::{Counter, counter};
+
 /// Counters since the process started.
 #[derive(Debug, Default)]
 pub struct Metrics {
@@ -52,6 +54,43 @@ impl Metrics {
             sessions_refused: read(&self.sessions_refused),
             sessions_closed: read(&self.sessions_closed),
             cancels: read(&self.cancels),
+        }
+    }
+}
+
+/// Shows the counters at `/metrics`; publishes what was added since the last time.
+pub(crate) struct Exporter(Vec<(Counter, u64)>);
+
+impl Exporter {
+    pub(crate) fn new() -> Self {
+        let made = [
+            counter("proxy_connections_total", "Connections accepted.", &[]),
+            counter("proxy_refused_connections_total", "Connections ended at once because of the process's limit.", &[]),
+            counter("proxy_malformed_connections_total", "Connections whose first bytes are no protocol spoken here.", &[]),
+            counter("proxy_opened_sessions_total", "Sessions opened.", &[]),
+            counter("proxy_refused_sessions_total", "Sessions refused, each with a record.", &[]),
+            counter("proxy_closed_sessions_total", "Sessions closed.", &[]),
+            counter("proxy_cancels_total", "Cancel requests forwarded.", &[]),
+            counter("proxy_recorded_records_total", "Records handed to the journal.", &[]),
+            counter("proxy_committed_records_total", "Records the bus acknowledged, repeats included.", &[]),
+            counter("proxy_bus_errors_total", "Failed attempts at the bus.", &[]),
+            counter("proxy_quarantined_records_total", "Records the bus will never take, set aside in files.", &[]),
+            counter("proxy_unrecordable_sessions_total", "Sessions ended because they could not be recorded.", &[]),
+        ];
+        Self(made.into_iter().map(|counter| (counter, 0)).collect())
+    }
+
+    /// Adds what is new.
+    pub(crate) fn publish(&mut self, metrics: &Metrics, tap: &crate::tap::Counters) {
+        let now = metrics.snapshot();
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let values = [
+            now.connections, now.connections_refused, now.malformed, now.sessions_opened, now.sessions_refused, now.sessions_closed,
+            now.cancels, read(&tap.records), read(&tap.committed), read(&tap.bus_errors), read(&tap.quarantined), read(&tap.refused),
+        ];
+        for ((counter, shown), value) in self.0.iter_mut().zip(values) {
+            counter.add(value.saturating_sub(*shown));
+            *shown = value;
         }
     }
 }

@@ -19,7 +19,7 @@ use crate::error::StartError;
 use crate::identity::{self, Verifier};
 use crate::journal::{self, Journal};
 use crate::listener::{Shared, listen};
-use crate::metrics::{Metrics, Snapshot};
+use crate::metrics::{Exporter, Metrics, Snapshot};
 use crate::tap::{self, Tap};
 use crate::target::{Dialer, provider, system_authorities};
 
@@ -167,8 +167,11 @@ async fn serve(
     shutdown: stage::Shutdown,
 ) -> Result<(), StageFailure> {
     let (level, seen) = tokio::sync::watch::channel(shutdown.level());
+    let (metrics, tap) = (Arc::clone(&shared.metrics), Arc::clone(&shared.tap));
     let watcher = tokio::spawn(async move {
+        let mut exporter = Exporter::new();
         loop {
+            exporter.publish(&metrics, tap.counters());
             let now = shutdown.level();
             level.send_if_modified(|level| std::mem::replace(level, now) != now);
             tokio::time::sleep(STOP_POLL).await;

@@ -115,15 +115,22 @@ pub(super) fn quarantine(path: &Path) -> Result<(), JournalError> {
     fs::rename(path, name).map_err(JournalError::io(format!("quarantine `{}`", path.display())))
 }
 
-/// Makes a zero-filled, synced file at `path`.
-fn zero_filled(path: &Path, bytes: usize) -> Result<File, JournalError> {
+/// Bytes of zeros synced at a time: a sync of the journal behind them waits for no more than these.
+const FILL_BYTES: usize = 512 << 10;
+
+/// Makes a zero-filled, synced file at `path`; `gently`, it is synced all along, so that the disk never has much to do
+/// before the syncs that requests wait for.
+fn zero_filled(path: &Path, bytes: usize, gently: bool) -> Result<File, JournalError> {
     let io = |what: &str| JournalError::io(format!("{what} journal segment `{}`", path.display()));
     let file = OpenOptions::new().write(true).create_new(true).open(path).map_err(io("make"))?;
-    let zeros = vec![0u8; 1 << 20];
+    let zeros = vec![0u8; FILL_BYTES];
     let mut at = 0usize;
     while at < bytes {
         let part = zeros.get(..(bytes - at).min(zeros.len())).unwrap_or(&zeros);
         file.write_all_at(part, at as u64).map_err(io("zero-fill"))?;
+        if gently {
+            file.sync_data().map_err(io("sync"))?;
+        }
         at += part.len();
     }
     file.sync_all().map_err(io("sync"))?;
@@ -147,7 +154,7 @@ impl Spare {
                 }
                 _ => {}
             }
-            zero_filled(&path, bytes).map(|_| path)
+            zero_filled(&path, bytes, true).map(|_| path)
         });
         Self(making.inspect_err(|error| tracing::warn!(%error, "no thread for the journal's next segment")).ok())
     }
@@ -182,7 +189,7 @@ impl Active {
     /// Makes, zero-fills and syncs a new segment, and begins to make the next one.
     pub(super) fn create(folder: &Path, first: u64, bytes: usize) -> Result<Self, JournalError> {
         let (path, bytes) = (path(folder, first), bytes.max(SEGMENT_HEADER));
-        zero_filled(&path, bytes)?;
+        zero_filled(&path, bytes, false)?;
         let files = begin(&path, first)?;
         sync_folder(folder)?;
         let end = SEGMENT_HEADER as u64;

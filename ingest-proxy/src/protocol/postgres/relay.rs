@@ -152,9 +152,10 @@ where
     let (target_in, target_out) = tokio::io::split(target);
     tokio::pin!(client_in, client_out, target_in, target_out);
     let (mut requests, mut responses) = (Lane::new(Side::Client), Lane::new(Side::Target));
-    let Control { expires_at_us, level, drain, cancels } = control;
+    let Control { expires_at_us, mut level, drain, cancels } = control;
     // Kept over all rounds, since to register and leave at each would cost a lock shared by all sessions.
-    let change = changed(Some(level.clone()));
+    let mut asked = *level.borrow_and_update();
+    let change = changed(Some(level));
     let left = u64::try_from(expires_at_us.saturating_sub(now())).unwrap_or(0);
     let expiry = sleep(Duration::from_micros(left));
     let mut drained_at = None;
@@ -162,7 +163,6 @@ where
     tokio::pin!(expiry, change);
     let end = loop {
         let (to_target, to_client) = (!requests.output.is_empty(), !responses.output.is_empty());
-        let asked = *level.borrow();
         if asked >= Level::Drain {
             let until = *drained_at.get_or_insert_with(|| Instant::now() + drain);
             let idle = ready && observer.outstanding() == 0 && !to_target && !to_client && requests.input.is_empty();
@@ -175,6 +175,7 @@ where
         let step = tokio::select! {
             () = &mut expiry => Err(End::Expired),
             level = &mut change => {
+                asked = level.as_ref().map_or(asked, |level| *level.borrow());
                 change.set(changed(level));
                 Ok(())
             }
