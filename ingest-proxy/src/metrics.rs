@@ -65,8 +65,16 @@ impl Exporter {
     pub(crate) fn new() -> Self {
         let made = [
             counter("proxy_connections_total", "Connections accepted.", &[]),
-            counter("proxy_refused_connections_total", "Connections ended at once because of the process's limit.", &[]),
-            counter("proxy_malformed_connections_total", "Connections whose first bytes are no protocol spoken here.", &[]),
+            counter(
+                "proxy_refused_connections_total",
+                "Connections ended at once because of the process's limit.",
+                &[],
+            ),
+            counter(
+                "proxy_malformed_connections_total",
+                "Connections whose first bytes are no protocol spoken here.",
+                &[],
+            ),
             counter("proxy_opened_sessions_total", "Sessions opened.", &[]),
             counter("proxy_refused_sessions_total", "Sessions refused, each with a record.", &[]),
             counter("proxy_closed_sessions_total", "Sessions closed.", &[]),
@@ -85,8 +93,18 @@ impl Exporter {
         let now = metrics.snapshot();
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let values = [
-            now.connections, now.connections_refused, now.malformed, now.sessions_opened, now.sessions_refused, now.sessions_closed,
-            now.cancels, read(&tap.records), read(&tap.committed), read(&tap.bus_errors), read(&tap.quarantined), read(&tap.refused),
+            now.connections,
+            now.connections_refused,
+            now.malformed,
+            now.sessions_opened,
+            now.sessions_refused,
+            now.sessions_closed,
+            now.cancels,
+            read(&tap.records),
+            read(&tap.committed),
+            read(&tap.bus_errors),
+            read(&tap.quarantined),
+            read(&tap.refused),
         ];
         for ((counter, shown), value) in self.0.iter_mut().zip(values) {
             counter.add(value.saturating_sub(*shown));
