@@ -91,7 +91,14 @@ fn proxy(seconds: u32, rounds: u32, only: &str) -> anyhow::Result<()> {
     println!("fdatasync of 4 KiB in {}: {:.0} us", std::env::temp_dir().display(), fdatasync_us()?);
     println!(
         "{:10} {:>7}  {:13} {:>26} {:>10} {:>12} {:>24} {:>10}",
-        "protocol", "clients", "server", "tps min/median/max", "of direct", "of pgbouncer", "median us (all rounds)", "p99 us"
+        "protocol",
+        "clients",
+        "server",
+        "tps min/median/max",
+        "of direct",
+        "of pgbouncer",
+        "median us (all rounds)",
+        "p99 us"
     );
     for protocol in ["simple", "prepared"] {
         for clients in [1, 50] {
@@ -101,7 +108,8 @@ fn proxy(seconds: u32, rounds: u32, only: &str) -> anyhow::Result<()> {
             let load = Load { protocol, clients, seconds };
             let figures = alternate(&pgbench, &contenders, load, rounds, |_| ());
             let figures = figures.with_context(|| said(&lines))?;
-            let tps_of = |index: usize| spread(&figures[index].iter().map(|round: &Round| round.tps).collect::<Vec<_>>())[1];
+            let tps_of =
+                |index: usize| spread(&figures[index].iter().map(|round: &Round| round.tps).collect::<Vec<_>>())[1];
             let (base, pooled) = (tps_of(0), tps_of(1));
             for (contender, rounds) in contenders.iter().zip(&figures) {
                 let of = |pick: fn(&Round) -> f64| spread(&rounds.iter().map(pick).collect::<Vec<_>>());
