@@ -221,7 +221,7 @@ impl Bench {
                 let mut sealed = Vec::new();
                 cipher.seal(sequence, FrameKind::Message, &content, &mut sealed)?;
                 let frame = RawFrame {
-                    event_id: Uuid([(number % 251) as u8; 16]),
+                    event_id: Uuid::now_v7(),
                     session_id: id,
                     sequence,
                     kind: FrameKind::Message,
