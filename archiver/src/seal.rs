@@ -2,11 +2,10 @@
 //! `verify` checks them on what was archived.
 
 use schemas::Record as _;
+use schemas::entry::TAG_SEAL;
 use schemas::v1::{SealBody, SealEnvelope};
 use tlog::{Hash, leaf_hash};
 
-/// Tag of a seal among log entries (`docs/reference/integrity.md`, seal record).
-const TAG_SEAL: u8 = 0x01;
 /// Most rows of one batch.
 const COUNT_MAX: i64 = 1 << 20;
 
