@@ -54,14 +54,29 @@ pub fn parse_object_name(name: &str) -> Option<ObjectName> {
         _ => return None,
     };
     let (day, hour, file) = (parts.next()?, parts.next()?, parts.next()?);
-    if parts.next().is_some() || !day.starts_with("dt=") || !hour.starts_with("hour=") {
+    if parts.next().is_some() || !is_day(day.strip_prefix("dt=")?) || !is_hour(hour.strip_prefix("hour=")?) {
         return None;
     }
     let (partition, seal) = file.strip_prefix('p')?.strip_suffix(".parquet")?.split_once('-')?;
-    if seal.len() != 12 || !seal.bytes().all(|byte| byte.is_ascii_digit()) {
+    let canonical = digits(partition, partition.len()) && (partition == "0" || !partition.starts_with('0'));
+    if !canonical || !digits(seal, 12) {
         return None;
     }
     Some(ObjectName { table, partition: partition.parse().ok()?, first_seal: seal.parse().ok()? })
+}
+
+fn digits(text: &str, len: usize) -> bool {
+    text.len() == len && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+fn is_day(text: &str) -> bool {
+    let mut parts = text.split('-');
+    let shape = [4, 2, 2].into_iter().all(|len| parts.next().is_some_and(|part| digits(part, len)));
+    shape && parts.next().is_none()
+}
+
+fn is_hour(text: &str) -> bool {
+    digits(text, 2) && text < "24"
 }
 
 /// The day of milliseconds since epoch as `YYYY-MM-DD` in UTC.
@@ -96,7 +111,16 @@ mod tests {
         assert_eq!(name, "events/dt=2026-02-02/hour=02/p17-000000000123.parquet");
         let parsed = parse_object_name(&name).unwrap();
         assert_eq!((parsed.table, parsed.partition, parsed.first_seal), (Table::Events, 17, 123));
-        assert!(parse_object_name("events/dt=2026-02-02/hour=02/p17-123.parquet").is_none());
+        for other in [
+            "events/dt=2026-02-02/hour=02/p17-123.parquet",
+            "events/dt=2026-02-02/hour=02/p+7-000000000123.parquet",
+            "events/dt=2026-02-02/hour=02/p07-000000000123.parquet",
+            "events/dt=2026-02-02/hour=24/p7-000000000123.parquet",
+            "events/dt=2026-2-2/hour=02/p7-000000000123.parquet",
+            "events/dt=../hour=02/p7-000000000123.parquet",
+        ] {
+            assert!(parse_object_name(other).is_none(), "{other}");
+        }
     }
 
     #[test]

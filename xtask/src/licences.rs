@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::shell;
 
 /// Licences that ask for no more than a notice. Copyleft is not among them.
-const ALLOWED: [&str; 13] = [
+const ALLOWED: [&str; 14] = [
     "0BSD",
     "Apache-2.0",
     "BSD-1-Clause",
@@ -18,6 +18,7 @@ const ALLOWED: [&str; 13] = [
     "ISC",
     "MIT",
     "MIT-0",
+    "NCSA",
     "Unicode-3.0",
     "Zlib",
 ];

@@ -4,6 +4,7 @@
 
 mod bench;
 mod check;
+mod fuzz;
 #[allow(clippy::only_used_in_recursion)] // the walk hands its table on to every branch
 mod r#gen;
 mod install;
@@ -27,9 +28,13 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   licences           every dependency's licence is on the list
   tidy               file length, module docs, links, reachability, machine paths
   readme             run the commands of the README
+  fuzz [TARGET [S]]  every decoder of foreign bytes under libFuzzer, or the targets with TARGET in their name, S seconds each
   bench WHAT [ARGS]  proxy, stages, verify, bus or codec: figures as ratios of one run";
 
 fn main() -> ExitCode {
+    if let Some(code) = fuzz::wrapped() {
+        return ExitCode::from(u8::try_from(code).unwrap_or(1));
+    }
     match dispatch() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -54,6 +59,9 @@ fn dispatch() -> Result<()> {
         ["layers", "--bless"] => layers::run(true),
         ["licences"] => licences::run(),
         ["tidy"] => tidy::run(),
+        ["fuzz"] => fuzz::run("", fuzz::SHORT_S),
+        ["fuzz", target] => fuzz::run(target, fuzz::SHORT_S),
+        ["fuzz", target, seconds] => fuzz::run(target, seconds.parse().context("read the seconds")?),
         ["readme"] => readme::run(),
         ["bench", what, rest @ ..] => bench::run(what, rest),
         _ => bail!(USAGE),

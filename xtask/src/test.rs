@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-use crate::{install, shell};
+use crate::{fuzz, install, shell};
 
 /// A suite that takes longer is killed and failed.
 const SUITE_LIMIT: Duration = Duration::from_secs(30 * 60);
@@ -38,7 +38,7 @@ pub(crate) fn run(filter: &str) -> Result<()> {
     install::run()?;
     println!("building");
     let suites: Vec<Suite> = build(filter)?.into_iter().filter(|suite| suite.name.contains(filter)).collect();
-    if suites.is_empty() {
+    if suites.is_empty() && filter != "fuzz" {
         bail!("no suite has `{filter}` in its name");
     }
     let logs = shell::target()?.join("test-logs");
@@ -50,6 +50,12 @@ pub(crate) fn run(filter: &str) -> Result<()> {
     if filter.is_empty() && !shell::cargo(&["test", "--quiet", "--workspace", "--doc"])?.status()?.success() {
         bad.push("doc tests".to_owned());
     }
+    if (filter.is_empty() || filter == "fuzz")
+        && let Err(error) = fuzz::run("", fuzz::SHORT_S)
+    {
+        println!("{error:#}");
+        bad.push("fuzz".to_owned());
+    }
     let verdict = if bad.is_empty() { "OK".to_owned() } else { format!("FAILED: {}", bad.join(", ")) };
     println!(
         "{} suites, {} tests passed, {} failed, {} ignored, {:.0} s: {verdict}",
@@ -59,7 +65,7 @@ pub(crate) fn run(filter: &str) -> Result<()> {
         total.ignored,
         started.elapsed().as_secs_f64()
     );
-    if bad.is_empty() && total.passed > 0 { Ok(()) } else { bail!("tests failed or none ran") }
+    if bad.is_empty() && (total.passed > 0 || filter == "fuzz") { Ok(()) } else { bail!("tests failed or none ran") }
 }
 
 /// Builds the test binaries and the product they run, and lists the suites in order. A filter that is the name of a
