@@ -6,8 +6,7 @@
 
 use bytes::Bytes;
 use columns::Footer;
-use schemas::Record as _;
-use schemas::entry::TAG_ARCHIVE;
+use schemas::entry::EntryBody as _;
 use schemas::v1::{ArchiveBody, Hash32};
 use sha2::Digest as _;
 use stage::Env;
@@ -42,8 +41,7 @@ impl Receipts {
     pub fn propose(&mut self, name: &str, bytes: &Bytes, footer: &Footer) -> Result<(), ArchiveError> {
         let receipt =
             receipt_of(name, bytes, footer).map_err(|source| ArchiveError::Resume { name: name.to_owned(), source })?;
-        let mut entry = vec![TAG_ARCHIVE];
-        receipt.encode(&mut entry);
+        let entry = receipt.to_entry();
         self.writer.begin()?;
         self.writer.send(&self.topic, 0, Some(receipt.stream_id.to_string().as_bytes()), Some(&entry))?;
         Ok(self.writer.commit(None)?)

@@ -151,7 +151,7 @@ impl Line {
             reader.poll(&mut records, PollLimit { records: 1000, bytes: 1 << 20, wait }).unwrap();
             found.extend(records.iter().map(|record| match Entry::decode(record.value.unwrap()).unwrap() {
                 Entry::Archive(receipt) => receipt,
-                Entry::Seal(_) => panic!("the archiver proposes no seal"),
+                other => panic!("the archiver proposes only receipts, not {other:?}"),
             }));
         }
         found

@@ -99,6 +99,9 @@ fn codecs_agree_with_apache_avro() {
     oracle::<v1::SealBody>(200);
     oracle::<v1::SealEnvelope>(200);
     oracle::<v1::ArchiveBody>(200);
+    oracle::<v1::KeyBody>(200);
+    oracle::<v1::HeadsBody>(200);
+    oracle::<v1::IncidentBody>(200);
 }
 
 #[test]
@@ -159,6 +162,9 @@ fn goldens_still_read() {
     golden::<v1::SealBody>();
     golden::<v1::SealEnvelope>();
     golden::<v1::ArchiveBody>();
+    golden::<v1::KeyBody>();
+    golden::<v1::HeadsBody>();
+    golden::<v1::IncidentBody>();
 }
 
 proptest! {

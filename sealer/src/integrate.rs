@@ -128,6 +128,7 @@ impl Integrator {
             Entry::Archive(receipt) => {
                 self.receipted.insert(receipt.stream_id, receipt.last_seal.saturating_add(1));
             }
+            other => return Err(EntryError::Tag(other.tag())),
         }
         Ok(())
     }
@@ -163,6 +164,7 @@ impl Integrator {
                 self.receipted.insert(receipt.stream_id, receipt.last_seal.saturating_add(1));
                 Ok(Accepted { index, stream_id: receipt.stream_id, leaf })
             }
+            other => Err(Refusal::Entry(EntryError::Tag(other.tag()))),
         }
     }
 

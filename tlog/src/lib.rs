@@ -11,6 +11,7 @@
 //! | sealer, notary | log files, root, note | [`LogWriter`], [`Checkpoint`], [`NoteSignature`], [`seal_signed_bytes`] |
 //! | archiver | rows equal the seal; 256-row hashes | [`hash_leaves`], [`BatchTree::group_hashes`] |
 //! | reader | paths and proofs | [`BatchTree::inclusion_path`], [`inclusion_tiles`], [`TileMap`], [`inclusion_proof`] |
+//! | verify, keys | what the root key says | [`Policy`], [`WitnessPolicy`] |
 //! | verify | everything checked | [`Checkpoint::open`], [`fsck()`], [`verify_inclusion`], [`verify_consistency`] |
 //! | prove | files for other tools | [`EntryProof`], [`EventExtra`], [`ConsistencyFile`] |
 //!
@@ -46,8 +47,10 @@ pub mod checkpoint;
 pub mod fsck;
 pub mod hash;
 pub mod note;
+pub mod policy;
 pub mod proof;
 pub mod proof_file;
+pub mod quorum;
 pub mod tile;
 pub mod tree;
 pub mod writer;
@@ -57,13 +60,15 @@ pub use fsck::{Finding, FsckError, FsckReport, fsck, fsck_store};
 pub use hash::Hash;
 pub use note::{
     KeyKind, Note, NoteError, NoteSignature, Verified, VerifiedSignature, VerifierKey, cosignature_signed_bytes,
-    key_id, key_signed_bytes, seal_signed_bytes,
+    key_id, seal_signed_bytes,
 };
+pub use policy::{ExpectedTopic, POLICY_PATH, Policy, Revocation, policy_path};
 pub use proof::{
     HashReader, ProofError, ReadError, consistency_proof, consistency_tiles, inclusion_proof, inclusion_tiles, root_at,
     root_from_inclusion, root_tiles, verify_consistency, verify_inclusion,
 };
 pub use proof_file::{ConsistencyFile, EntryProof, EventExtra, ProofFileError};
+pub use quorum::{Group, PolicyError, Witness, WitnessPolicy};
 pub use tile::{
     Bundle, CHECKPOINT_PATH, ENTRY_BYTES_MAX, Tile, TileError, TileFile, TileMap, TileSource, checkpoint_path,
     parse_bundle, push_entry, tiles_to_write,

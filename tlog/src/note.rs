@@ -199,7 +199,7 @@ impl VerifierKey {
     }
 
     /// Checks a bare Ed25519 signature by this key over `message`, strictly (RFC 8032, no malleable or small-order
-    /// case): for seal envelopes and KEY entries, see [`seal_signed_bytes`] and [`key_signed_bytes`].
+    /// case): for seal envelopes, see [`seal_signed_bytes`], and for KEY and INCIDENT entries.
     #[must_use]
     pub fn verify_message(&self, message: &[u8], signature: &[u8; 64]) -> bool {
         self.key.verify_strict(message, &Signature::from_bytes(signature)).is_ok()
@@ -248,12 +248,6 @@ pub fn cosignature_signed_bytes(time: u64, text: &str) -> Vec<u8> {
 #[must_use]
 pub fn seal_signed_bytes(entry_leaf: &Hash) -> Vec<u8> {
     [b"audit-seal/v1\n", entry_leaf.as_bytes().as_slice()].concat()
-}
-
-/// What the outgoing epoch key signs in a KEY entry: "audit-key/v1", origin, action, epoch, new vkey, a line each.
-#[must_use]
-pub fn key_signed_bytes(origin: &str, action: &str, epoch: u64, vkey: &str) -> Vec<u8> {
-    format!("audit-key/v1\n{origin}\n{action}\n{epoch}\n{vkey}\n").into_bytes()
 }
 
 /// One signature line.

@@ -2,10 +2,8 @@
 
 use std::collections::VecDeque;
 
-use schemas::Record as _;
-use schemas::entry::{TAG_ARCHIVE, TAG_SEAL};
+use schemas::entry::Entry;
 use schemas::layout::LOG_PREFIX;
-use schemas::v1::{ArchiveBody, SealBody};
 use tlog::{Bundle, CHECKPOINT_PATH, Checkpoint, CheckpointError, Frontier, FsckError, Hash, NoteError, leaf_hash};
 
 use super::Options;
@@ -199,11 +197,12 @@ impl Entries<'_> {
         }
         let leaf = leaf_hash(entry);
         let log = &mut *self.log;
-        match decode(entry) {
+        match Entry::decode(entry) {
             Ok(Entry::Seal(seal)) => log.chains.take(index, leaf, &seal, &log.origin, &log.roots, self.findings),
             Ok(Entry::Archive(receipt)) => {
                 log.receipts.take(index, receipt, &log.origin, &log.chains, self.findings);
             }
+            Ok(Entry::Key(_) | Entry::Heads(_) | Entry::Incident(_)) => {}
             Err(what) => self.findings.add("T09", format!("log entry {index}"), format!("entry not canonical: {what}")),
         }
         self.frontier.append(leaf);
@@ -226,24 +225,6 @@ impl Iterator for Entries<'_> {
         let entry = self.buffer.pop_front()?;
         self.take(&entry);
         Some(Ok(entry))
-    }
-}
-
-/// A log entry of this version.
-enum Entry {
-    Seal(SealBody),
-    Archive(ArchiveBody),
-}
-
-/// Decodes an entry, strictly.
-fn decode(entry: &[u8]) -> Result<Entry, String> {
-    match entry.split_first() {
-        Some((&TAG_SEAL, body)) => SealBody::from_body(body).map(Entry::Seal).map_err(|error| error.to_string()),
-        Some((&TAG_ARCHIVE, body)) => {
-            ArchiveBody::from_body(body).map(Entry::Archive).map_err(|error| error.to_string())
-        }
-        Some((tag, _)) => Err(format!("tag {tag:02x} is unknown to this version")),
-        None => Err("no byte at all".to_owned()),
     }
 }
 

@@ -2052,6 +2052,280 @@ impl Frame {
     }
 }
 
+/// Where one stream's chain ended.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct StreamHead {
+    /// Stream.
+    pub stream_id: StreamId,
+    /// Number of its newest seal.
+    pub seal_seq: i64,
+    /// Log leaf hash of that seal.
+    pub seal_hash: Hash32,
+    /// Number of its next event.
+    pub next_seq: i64,
+    /// Newest sealed offset; -1 before the first.
+    pub last_offset: i64,
+    /// When the newest seal was closed, milliseconds.
+    pub closed_at: i64,
+    /// Newest anchor the stream named.
+    pub anchor_size: i64,
+    /// Why the newest seal was closed.
+    pub reason: i32,
+    /// seal_seq of the first seal that no receipt covers.
+    pub next_receipt: i64,
+}
+
+impl StreamHead {
+    /// Appends the Avro body.
+    pub fn put(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&(self.stream_id).0);
+        put_long(out, self.seal_seq);
+        out.extend_from_slice(&(self.seal_hash).0);
+        put_long(out, self.next_seq);
+        put_long(out, self.last_offset);
+        put_long(out, self.closed_at);
+        put_long(out, self.anchor_size);
+        put_long(out, i64::from(self.reason));
+        put_long(out, self.next_receipt);
+    }
+    /// Takes the Avro body off the cursor into `self`.
+    /// # Errors
+    /// [`DecodeError`].
+    pub fn take(&mut self, cursor: &mut Cursor<'_>) -> Result<(), DecodeError> {
+        self.stream_id = StreamId(cursor.fixed()?);
+        self.seal_seq = cursor.long()?;
+        self.seal_hash = Hash32(cursor.fixed()?);
+        self.next_seq = cursor.long()?;
+        self.last_offset = cursor.long()?;
+        self.closed_at = cursor.long()?;
+        self.anchor_size = cursor.long()?;
+        self.reason = cursor.int()?;
+        self.next_receipt = cursor.long()?;
+        Ok(())
+    }
+}
+
+/// The heads of all streams before this entry, after every 1,024 other entries: a tail is provable, and a notary starts, without all seals. Log entry tag 03.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct HeadsBody {
+    /// 1
+    pub version: i32,
+    /// Log origin.
+    pub origin: String,
+    /// Log index of part 0.
+    pub index: i64,
+    /// Number of this part from 0.
+    pub part: i32,
+    /// Parts; they are consecutive entries.
+    pub parts: i32,
+    /// Key epoch.
+    pub epoch: i64,
+    /// Its verifier key.
+    pub vkey: String,
+    /// INCIDENT entries so far.
+    pub incidents: i64,
+    /// Streams that have a seal, sorted by stream_id over all parts.
+    pub heads: Vec<StreamHead>,
+}
+
+impl HeadsBody {
+    /// Appends the Avro body.
+    pub fn put(&self, out: &mut Vec<u8>) {
+        put_long(out, i64::from(self.version));
+        put_bytes(out, self.origin.as_bytes());
+        put_long(out, self.index);
+        put_long(out, i64::from(self.part));
+        put_long(out, i64::from(self.parts));
+        put_long(out, self.epoch);
+        put_bytes(out, self.vkey.as_bytes());
+        put_long(out, self.incidents);
+        if !self.heads.is_empty() {
+            put_len(out, self.heads.len());
+            for item in &self.heads {
+                item.put(out);
+            }
+        }
+        out.push(0);
+    }
+    /// Takes the Avro body off the cursor into `self`.
+    /// # Errors
+    /// [`DecodeError`].
+    pub fn take(&mut self, cursor: &mut Cursor<'_>) -> Result<(), DecodeError> {
+        self.version = cursor.int()?;
+        {
+            let text = cursor.string()?;
+            self.origin.clear();
+            self.origin.push_str(text);
+        }
+        self.index = cursor.long()?;
+        self.part = cursor.int()?;
+        self.parts = cursor.int()?;
+        self.epoch = cursor.long()?;
+        {
+            let text = cursor.string()?;
+            self.vkey.clear();
+            self.vkey.push_str(text);
+        }
+        self.incidents = cursor.long()?;
+        {
+            let count = cursor.array(55)?;
+            self.heads.truncate(count);
+            self.heads.resize_with(count, Default::default);
+            for item in &mut self.heads {
+                item.take(cursor)?;
+            }
+            if count > 0 {
+                cursor.array_end()?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Signed-note key id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct KeyId(pub [u8; 4]);
+impl Default for KeyId {
+    fn default() -> Self {
+        Self([0; 4])
+    }
+}
+
+/// Ed25519.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Signature64(pub [u8; 64]);
+impl Default for Signature64 {
+    fn default() -> Self {
+        Self([0; 64])
+    }
+}
+
+/// What went wrong, said by the holder of the root key. Log entry tag 05.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct IncidentBody {
+    /// 1
+    pub version: i32,
+    /// Log origin.
+    pub origin: String,
+    /// Dense per log from 0.
+    pub number: i64,
+    /// Size of the log that the writer of the incident saw.
+    pub log_size: i64,
+    /// Stream; zeros for the whole log.
+    pub stream_id: StreamId,
+    /// First offset concerned; -1 when none.
+    pub first_offset: i64,
+    /// Last offset concerned; -1 when none.
+    pub last_offset: i64,
+    /// Offset at which the notary goes on in the proposals topic; -1 when that does not change.
+    pub resume_offset: i64,
+    /// What happened and what was done.
+    pub text: String,
+    /// Root key that signed.
+    pub key_id: KeyId,
+    /// Over audit-incident/v1, origin, number, log_size, stream_id in hexadecimal, first_offset, last_offset, resume_offset, text, a line each.
+    pub signature: Signature64,
+}
+
+impl IncidentBody {
+    /// Appends the Avro body.
+    pub fn put(&self, out: &mut Vec<u8>) {
+        put_long(out, i64::from(self.version));
+        put_bytes(out, self.origin.as_bytes());
+        put_long(out, self.number);
+        put_long(out, self.log_size);
+        out.extend_from_slice(&(self.stream_id).0);
+        put_long(out, self.first_offset);
+        put_long(out, self.last_offset);
+        put_long(out, self.resume_offset);
+        put_bytes(out, self.text.as_bytes());
+        out.extend_from_slice(&(self.key_id).0);
+        out.extend_from_slice(&(self.signature).0);
+    }
+    /// Takes the Avro body off the cursor into `self`.
+    /// # Errors
+    /// [`DecodeError`].
+    pub fn take(&mut self, cursor: &mut Cursor<'_>) -> Result<(), DecodeError> {
+        self.version = cursor.int()?;
+        {
+            let text = cursor.string()?;
+            self.origin.clear();
+            self.origin.push_str(text);
+        }
+        self.number = cursor.long()?;
+        self.log_size = cursor.long()?;
+        self.stream_id = StreamId(cursor.fixed()?);
+        self.first_offset = cursor.long()?;
+        self.last_offset = cursor.long()?;
+        self.resume_offset = cursor.long()?;
+        {
+            let text = cursor.string()?;
+            self.text.clear();
+            self.text.push_str(text);
+        }
+        self.key_id = KeyId(cursor.fixed()?);
+        self.signature = Signature64(cursor.fixed()?);
+        Ok(())
+    }
+}
+
+/// The beginning of a key epoch: heads of a size above this entry's index are signed by the new key. Log entry tag 02.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct KeyBody {
+    /// 1
+    pub version: i32,
+    /// Log origin.
+    pub origin: String,
+    /// `rotate`: the key of the epoch before signed. `recover`: a recovery key of the root-signed policy did.
+    pub action: String,
+    /// Number of the epoch that begins; the one before is retired. The first epoch, 0, has no entry.
+    pub epoch: i64,
+    /// Verifier key of the new epoch; its name is the origin, its type 01.
+    pub vkey: String,
+    /// Key that signed.
+    pub key_id: KeyId,
+    /// Over audit-key/v1, origin, action, epoch, vkey, a line each.
+    pub signature: Signature64,
+}
+
+impl KeyBody {
+    /// Appends the Avro body.
+    pub fn put(&self, out: &mut Vec<u8>) {
+        put_long(out, i64::from(self.version));
+        put_bytes(out, self.origin.as_bytes());
+        put_bytes(out, self.action.as_bytes());
+        put_long(out, self.epoch);
+        put_bytes(out, self.vkey.as_bytes());
+        out.extend_from_slice(&(self.key_id).0);
+        out.extend_from_slice(&(self.signature).0);
+    }
+    /// Takes the Avro body off the cursor into `self`.
+    /// # Errors
+    /// [`DecodeError`].
+    pub fn take(&mut self, cursor: &mut Cursor<'_>) -> Result<(), DecodeError> {
+        self.version = cursor.int()?;
+        {
+            let text = cursor.string()?;
+            self.origin.clear();
+            self.origin.push_str(text);
+        }
+        {
+            let text = cursor.string()?;
+            self.action.clear();
+            self.action.push_str(text);
+        }
+        self.epoch = cursor.long()?;
+        {
+            let text = cursor.string()?;
+            self.vkey.clear();
+            self.vkey.push_str(text);
+        }
+        self.key_id = KeyId(cursor.fixed()?);
+        self.signature = Signature64(cursor.fixed()?);
+        Ok(())
+    }
+}
+
 /// The record about one batch of one stream. Log entry tag 01.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct SealBody {
@@ -2150,24 +2424,6 @@ impl SealBody {
         self.anchor_root = Hash32(cursor.fixed()?);
         self.reason = cursor.int()?;
         Ok(())
-    }
-}
-
-/// Signed-note key id.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct KeyId(pub [u8; 4]);
-impl Default for KeyId {
-    fn default() -> Self {
-        Self([0; 4])
-    }
-}
-
-/// Ed25519.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Signature64(pub [u8; 64]);
-impl Default for Signature64 {
-    fn default() -> Self {
-        Self([0; 64])
     }
 }
 
@@ -2438,6 +2694,48 @@ impl Record for Frame {
     const NAME: &'static str = "audit.v1.Frame";
     const SCHEMA: &'static str = include_str!("../../avro/v1/frame.avsc");
     const FINGERPRINT: u64 = 0x827fba41902380d0;
+    fn encode(&self, out: &mut Vec<u8>) {
+        self.put(out);
+    }
+    fn decode(&mut self, body: &[u8]) -> Result<(), DecodeError> {
+        let mut cursor = Cursor::new(body);
+        self.take(&mut cursor)?;
+        cursor.finish()
+    }
+}
+
+impl Record for HeadsBody {
+    const NAME: &'static str = "audit.v1.HeadsBody";
+    const SCHEMA: &'static str = include_str!("../../avro/v1/heads_body.avsc");
+    const FINGERPRINT: u64 = 0xffb9bf30fb21deb5;
+    fn encode(&self, out: &mut Vec<u8>) {
+        self.put(out);
+    }
+    fn decode(&mut self, body: &[u8]) -> Result<(), DecodeError> {
+        let mut cursor = Cursor::new(body);
+        self.take(&mut cursor)?;
+        cursor.finish()
+    }
+}
+
+impl Record for IncidentBody {
+    const NAME: &'static str = "audit.v1.IncidentBody";
+    const SCHEMA: &'static str = include_str!("../../avro/v1/incident_body.avsc");
+    const FINGERPRINT: u64 = 0xf89cfa00db0d1bcd;
+    fn encode(&self, out: &mut Vec<u8>) {
+        self.put(out);
+    }
+    fn decode(&mut self, body: &[u8]) -> Result<(), DecodeError> {
+        let mut cursor = Cursor::new(body);
+        self.take(&mut cursor)?;
+        cursor.finish()
+    }
+}
+
+impl Record for KeyBody {
+    const NAME: &'static str = "audit.v1.KeyBody";
+    const SCHEMA: &'static str = include_str!("../../avro/v1/key_body.avsc");
+    const FINGERPRINT: u64 = 0xec016ba39e5c1923;
     fn encode(&self, out: &mut Vec<u8>) {
         self.put(out);
     }
