@@ -41,7 +41,7 @@ enum Backend {
 
 impl Archive {
     /// Opens a folder by path or `file:///…`, or `s3://bucket/prefix` with credentials, region and endpoint from the
-    /// environment (`AWS_*`; plain HTTP only when `AWS_ENDPOINT_URL` says so). Reads nothing yet.
+    /// environment (`AWS_*`; plain HTTP only when `AWS_ENDPOINT_URL` says so; `SSL_CERT_FILE` for another authority). Reads nothing yet.
     ///
     /// # Errors
     /// [`ReadError::Address`] for another scheme or a folder that does not exist, [`ReadError::Connect`].
@@ -180,6 +180,8 @@ fn open_s3(url: &str) -> Result<Backend, ReadError> {
     let plain = std::env::var("AWS_ENDPOINT_URL").is_ok_and(|endpoint| endpoint.starts_with("http://"));
     let retry = RetryConfig { max_retries: RETRIES_MAX, retry_timeout: RETRY_TIMEOUT, ..RetryConfig::default() };
     let connect = |source: Box<dyn std::error::Error + Send + Sync>| ReadError::Connect { url: url.to_owned(), source };
+    // refused when a provider is installed already: then that one serves
+    drop(rustls::crypto::ring::default_provider().install_default());
     let s3 = AmazonS3Builder::from_env()
         .with_bucket_name(bucket)
         .with_allow_http(plain)

@@ -62,6 +62,7 @@ fn s3_locks_what_is_put() {
         access_key_id: secret("id", admin.access_key),
         secret_access_key: secret("secret", admin.secret_key),
         allow_http: true,
+        ca_file: None,
         lock_mode: LockMode::Compliance,
         lock_days: 1,
         allow_unlocked: false,
@@ -79,6 +80,25 @@ fn s3_locks_what_is_put() {
     // an object that is not evidence is not
     let head = server.request(admin, "HEAD", "/locked/some/prefix/c", &[], b"").unwrap();
     assert_eq!(head.header("x-amz-object-lock-mode"), None);
+
+    // the same over TLS: with its authority, and refused without
+    let endpoint = server.https_endpoint().unwrap();
+    let tls = StoreConfig {
+        url: "s3://locked/tls".into(),
+        endpoint,
+        allow_http: false,
+        ca_file: Some(server.ca_file()),
+        ..config.clone()
+    };
+    let store = Store::open(&tls).unwrap();
+    store.check_lock().unwrap();
+    basics(&store);
+    let error = Store::open(&StoreConfig { ca_file: None, ..tls.clone() }).unwrap().check_lock().unwrap_err();
+    assert_eq!(error.kind, StoreErrorKind::Retriable, "{error}");
+    let none = StoreConfig { ca_file: Some(folder.path().join("none.pem")), ..tls.clone() };
+    assert_eq!(Store::open(&none).unwrap_err().kind, StoreErrorKind::Config);
+    let insecure = StoreConfig { endpoint: server.endpoint(), ..tls };
+    assert!(Store::open(&insecure).is_err() || Store::open(&insecure).unwrap().check_lock().is_err());
 
     let plain = StoreConfig { url: "s3://plain".into(), ..config.clone() };
     let error = Store::open(&plain).unwrap().check_lock().unwrap_err();

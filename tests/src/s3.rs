@@ -6,11 +6,13 @@
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context, Result};
 use serde_json::json;
 
+use crate::certs::Authority;
 use crate::http::{self, Answer};
 use crate::ports::Port;
 use crate::process::{Folder, Server};
@@ -19,6 +21,7 @@ use crate::tools;
 pub mod sign;
 
 const REGION: &str = "us-east-1";
+const CA: &str = "ca.pem";
 const PROBE: &str = "/zz-ready/probe";
 
 /// Keys of one identity; test values only, so they are shown.
@@ -44,8 +47,9 @@ pub struct S3 {
 }
 
 /// The flags that take a port, in the order of `S3::ports`; the first is the S3 endpoint.
-const PORT_FLAGS: [&str; 12] = [
+const PORT_FLAGS: [&str; 13] = [
     "s3.port",
+    "s3.port.https",
     "master.port",
     "master.port.grpc",
     "volume.port",
@@ -76,6 +80,11 @@ impl S3 {
             identity("reader", READER, &["Read", "List"]),
         ]});
         folder.write("identities.json", identities.to_string())?;
+        let authority = Authority::new("s3")?;
+        let issued = authority.loopback()?;
+        folder.write(CA, authority.pem())?;
+        folder.write("cert.pem", &issued.certificate_pem)?;
+        folder.write("key.pem", &issued.key_pem)?;
         let ports = PORT_FLAGS.iter().map(|_| Port::free()).collect::<Result<Vec<_>>>()?;
         let addr = ports.first().context("port of the S3 endpoint")?.addr();
         let mut store = Self { server: None, ports, addr, folder };
@@ -93,6 +102,20 @@ impl S3 {
     #[must_use]
     pub fn endpoint(&self) -> String {
         format!("http://{}", self.addr)
+    }
+
+    /// The same server over TLS, with a certificate of an authority of its own ([`S3::ca_file`]).
+    ///
+    /// # Errors
+    /// None in practice: the port is there from the start.
+    pub fn https_endpoint(&self) -> Result<String> {
+        Ok(format!("https://{}", self.ports.get(1).context("port of the TLS endpoint")?.addr()))
+    }
+
+    /// PEM file of the authority that signed its certificate.
+    #[must_use]
+    pub fn ca_file(&self) -> PathBuf {
+        self.folder.join(CA)
     }
 
     /// The region to sign for.
@@ -267,6 +290,8 @@ impl S3 {
         command.args(["-master.telemetry=false", "-webdav=false", "-admin.ui=false", "-s3.autoCreateBucket=false"]);
         command.arg(format!("-dir={}", data.display()));
         command.arg(format!("-s3.config={}", here("identities.json")));
+        command.arg(format!("-s3.cert.file={}", here("cert.pem")));
+        command.arg(format!("-s3.key.file={}", here("key.pem")));
         command.arg(format!("-s3.localSocket={}", here("s3.sock")));
         command.arg(format!("-filer.localSocket={}", here("filer.sock")));
         for (flag, port) in PORT_FLAGS.iter().zip(&self.ports) {

@@ -1,5 +1,7 @@
 //! The `[store]` table.
 
+use std::path::PathBuf;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -34,6 +36,9 @@ pub struct StoreConfig {
     pub secret_access_key: Option<SecretSource>,
     /// S3: allow an endpoint without TLS.
     pub allow_http: bool,
+    /// S3: PEM file of further authorities to trust, for an endpoint with a certificate of one's own. The system's are
+    /// trusted beside them.
+    pub ca_file: Option<PathBuf>,
     /// S3: how each object of evidence is locked.
     pub lock_mode: LockMode,
     /// S3: days an object of evidence is locked, to the end of the UTC day; 1 to 36,500.
@@ -51,6 +56,7 @@ impl Default for StoreConfig {
             access_key_id: None,
             secret_access_key: None,
             allow_http: false,
+            ca_file: None,
             lock_mode: LockMode::default(),
             lock_days: 365,
             allow_unlocked: false,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::{HeaderValue, Method, Request};
 use object_store::aws::{AmazonS3, AmazonS3Builder, AwsAuthorizer, Checksum, S3ConditionalPut};
 use object_store::client::{HttpClient, HttpConnector, HttpRequestBody, ReqwestConnector};
-use object_store::{BackoffConfig, ClientOptions, HeaderMap, ObjectStore, RetryConfig};
+use object_store::{BackoffConfig, Certificate, ClientOptions, HeaderMap, ObjectStore, RetryConfig};
 use parking_lot::Mutex;
 
 use super::config::{LockMode, StoreConfig};
@@ -32,6 +32,7 @@ impl HttpConnector for Shared {
 pub(super) struct S3 {
     plain: AmazonS3,
     builder: AmazonS3Builder,
+    options: ClientOptions,
     http: HttpClient,
     bucket_url: String,
     mode: Option<&'static str>,
@@ -41,8 +42,20 @@ pub(super) struct S3 {
     locked: Mutex<Option<(i64, Arc<AmazonS3>)>>,
 }
 
-fn options(config: &StoreConfig) -> ClientOptions {
-    ClientOptions::new().with_allow_http(config.allow_http).with_timeout(REQUEST_TIMEOUT)
+/// Timeouts, whether plain HTTP is allowed, and whom to trust.
+fn options(config: &StoreConfig) -> Result<ClientOptions, StoreError> {
+    let mut options = ClientOptions::new().with_allow_http(config.allow_http).with_timeout(REQUEST_TIMEOUT);
+    if let Some(path) = &config.ca_file {
+        let wrong =
+            |reason: String| StoreError::config(&config.url, format!("store.ca_file `{}`: {reason}", path.display()));
+        let pem = std::fs::read(path).map_err(|error| wrong(error.to_string()))?;
+        let authorities = Certificate::from_pem_bundle(&pem).map_err(|error| wrong(error.to_string()))?;
+        if authorities.is_empty() {
+            return Err(wrong("holds no certificate".into()));
+        }
+        options = authorities.into_iter().fold(options, ClientOptions::with_root_certificate);
+    }
+    Ok(options)
 }
 
 impl S3 {
@@ -54,7 +67,10 @@ impl S3 {
         if !(1..=36_500).contains(&config.lock_days) {
             return Err(wrong(format!("store.lock_days is {}, must be 1 to 36500", config.lock_days)));
         }
-        let http = ReqwestConnector::default().connect(&options(config)).map_err(|error| wrong(error.to_string()))?;
+        // refused when a provider is installed already: then that one serves
+        drop(rustls::crypto::ring::default_provider().install_default());
+        let options = options(config)?;
+        let http = ReqwestConnector::default().connect(&options).map_err(|error| wrong(error.to_string()))?;
         let mut builder = match (&config.access_key_id, &config.secret_access_key) {
             (Some(id), Some(secret)) => {
                 let read =
@@ -79,7 +95,7 @@ impl S3 {
             .with_bucket_name(bucket)
             .with_region(&config.region)
             .with_allow_http(config.allow_http)
-            .with_client_options(options(config))
+            .with_client_options(options.clone())
             .with_http_connector(Shared(http.clone()))
             .with_checksum_algorithm(Checksum::SHA256)
             .with_conditional_put(S3ConditionalPut::ETagMatch)
@@ -92,7 +108,8 @@ impl S3 {
         };
         Ok(Self {
             plain,
-            builder: builder.with_client_options(options(config)),
+            builder,
+            options,
             http,
             bucket_url,
             mode,
@@ -123,11 +140,7 @@ impl S3 {
         headers.insert("x-amz-object-lock-mode", mode);
         let until = HeaderValue::try_from(until).map_err(|error| wrong(error.to_string()))?;
         headers.insert("x-amz-object-lock-retain-until-date", until);
-        let allow_http = self.bucket_url.starts_with("http://");
-        let options = ClientOptions::new()
-            .with_allow_http(allow_http)
-            .with_timeout(REQUEST_TIMEOUT)
-            .with_default_headers(headers);
+        let options = self.options.clone().with_default_headers(headers);
         let client = self.builder.clone().with_client_options(options).build();
         let client = Arc::new(client.map_err(|error| wrong(error.to_string()))?);
         *cached = Some((today, client.clone()));
