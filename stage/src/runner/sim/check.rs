@@ -132,7 +132,7 @@ pub(super) fn at_end(world: &World) -> Result<(), String> {
         let seen = seen(world, partition)?;
         let inputs = inputs(world, partition);
         let letter_of = |kind: &str| match kind {
-            "bad" => Some("T-001"),
+            "bad" => Some("bad"),
             "big" | "wide" => Some("S-001"),
             "panic" => Some("S-002"),
             _ => None,
@@ -156,10 +156,11 @@ pub(super) fn at_end(world: &World) -> Result<(), String> {
         if found != letters || seen.letters.len() != letters.len() {
             return Err(format!("partition {partition}: letters {:?}, expected {letters:?}", seen.letters));
         }
-        let of = |kind: &str| -> BTreeSet<u64> {
+        let asked = |kind: &str| -> BTreeSet<u64> {
             inputs.iter().filter(|(_, _, known)| known == kind).map(|(_, id, _)| *id).collect()
         };
-        for (what, found, expected) in [("rings", &seen.rings, of("timer")), ("parts", &seen.parts, of("refuse"))] {
+        for (what, found, expected) in [("rings", &seen.rings, asked("timer")), ("parts", &seen.parts, asked("refuse"))]
+        {
             if found.len() != expected.len() || found.iter().copied().collect::<BTreeSet<_>>() != expected {
                 return Err(format!("partition {partition}: {what} {found:?}, expected {expected:?}"));
             }

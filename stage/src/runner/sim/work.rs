@@ -54,7 +54,7 @@ impl Work {
                 topic: "mid".into(),
                 key: id.to_string().into_bytes(),
                 value: Some(b"half".to_vec()),
-                rejection: Rejection::new("T-002", "a part was refused"),
+                rejection: Rejection::new("part", "a part was refused"),
             }),
             "big" => line.push_str(&"x".repeat(RECORD_BYTES)),
             "wide" => line.push_str(&"x".repeat(RECORD_BYTES - 1_000)),
@@ -78,7 +78,7 @@ impl Transform for Work {
         match kind {
             "bad" => {
                 write(out, 0, "half", "half");
-                return Err(Rejection::new("T-001", "a bad record"));
+                return Err(Rejection::new("bad", "a bad record"));
             }
             "need" if !self.table.contains(&id) && !ctx.wait_over => return Ok(Verdict::Wait),
             _ => {}
