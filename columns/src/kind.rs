@@ -3,17 +3,17 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, BinaryArray, BinaryBuilder, BooleanArray, BooleanBuilder, Int32Array, Int32Builder, Int64Array,
-    Int64Builder, ListArray, ListBuilder, StringArray, StringBuilder, StructArray, StructBuilder,
+    Array, ArrayRef, ArrowPrimitiveType, BinaryArray, BinaryBuilder, BooleanArray, BooleanBuilder, GenericByteArray,
+    Int32Array, Int32Builder, Int64Array, Int64Builder, PrimitiveArray, StringArray, StringBuilder,
     TimestampMicrosecondArray, TimestampMicrosecondBuilder,
 };
-use arrow::datatypes::{DataType, Field, Fields, TimeUnit};
-use schemas::v1;
+use arrow::datatypes::{ByteArrayType, DataType, TimeUnit};
+use schemas::{codec, v1};
 
 /// A cell that no writer of ours can have made.
 pub(crate) type Wrong = &'static str;
 
-const NULL: Wrong = "is null";
+pub(crate) const NULL: Wrong = "is null";
 
 /// One kind of column.
 pub(crate) trait Kind {
@@ -28,6 +28,40 @@ pub(crate) trait Kind {
     fn open(array: &ArrayRef) -> Option<Self::Array>;
     fn is_null(array: &Self::Array, row: usize) -> bool;
     fn get(array: &Self::Array, row: usize, value: &mut Self::Value) -> Result<(), Wrong>;
+    /// Appends the cell's Avro bytes: what encoding the value of [`Kind::get`] would give, without making the value.
+    fn put(array: &Self::Array, row: usize, out: &mut Vec<u8>) -> Result<(), Wrong>;
+    /// True when every row holds the same, non-null value. May say false of such a column, never true of another.
+    fn constant(_array: &Self::Array) -> bool {
+        false
+    }
+}
+
+/// True when every text or byte string of an array is the same: equally long, and the bytes repeat with that period.
+fn same_strings<T: ByteArrayType<Offset = i32>>(array: &GenericByteArray<T>) -> bool {
+    let offsets = array.value_offsets();
+    let bound = |at: Option<&i32>| at.and_then(|at| usize::try_from(*at).ok());
+    let (Some(first), Some(second), Some(last)) =
+        (bound(offsets.first()), bound(offsets.get(1)), bound(offsets.last()))
+    else {
+        return false;
+    };
+    let width = second.saturating_sub(first);
+    let step = |two: &[i32]| matches!(two, [from, to] if usize::try_from(to - from) == Ok(width));
+    if array.null_count() > 0 || !offsets.windows(2).all(step) {
+        return false;
+    }
+    let bytes = array.value_data();
+    let (head, tail) = (bytes.get(first..last - width), bytes.get(second..last));
+    head.is_some() && head == tail
+}
+
+/// True when every number of an array is the same.
+fn same_numbers<T: ArrowPrimitiveType>(array: &PrimitiveArray<T>) -> bool
+where
+    T::Native: PartialEq,
+{
+    let first = array.values().first();
+    array.null_count() == 0 && first.is_some_and(|first| array.values().iter().all(|value| value == first))
 }
 
 fn typed<A: Array + Clone + 'static>(array: &ArrayRef, want: &DataType) -> Option<A> {
@@ -35,7 +69,7 @@ fn typed<A: Array + Clone + 'static>(array: &ArrayRef, want: &DataType) -> Optio
 }
 
 macro_rules! plain {
-    ($(#[$doc:meta])* $name:ident, $value:ty, $builder:ty, $array:ty, $type:expr, $new:expr, $ref:ident, $set:expr) => {
+    ($(#[$doc:meta])* $name:ident, $value:ty, $builder:ty, $array:ty, $type:expr, $new:expr, $ref:ident, $set:expr, $same:expr) => {
         $(#[$doc])*
         pub(crate) struct $name;
         impl Kind for $name {
@@ -69,6 +103,16 @@ macro_rules! plain {
                 }
                 Self::set(array.value(row), value)
             }
+            #[inline]
+            fn put(array: &Self::Array, row: usize, out: &mut Vec<u8>) -> Result<(), Wrong> {
+                if array.is_null(row) {
+                    return Err(NULL);
+                }
+                Self::write(array.value(row), out)
+            }
+            fn constant(array: &Self::Array) -> bool {
+                $same(array)
+            }
         }
     };
 }
@@ -78,12 +122,32 @@ fn micros() -> DataType {
     DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))
 }
 
-plain!(Id, v1::Uuid, StringBuilder, StringArray, DataType::Utf8, StringBuilder::new(), value, value.to_text().as_str());
-plain!(Text, String, StringBuilder, StringArray, DataType::Utf8, StringBuilder::new(), value, value);
-plain!(Bytes, Vec<u8>, BinaryBuilder, BinaryArray, DataType::Binary, BinaryBuilder::new(), value, value);
-plain!(Int, i32, Int32Builder, Int32Array, DataType::Int32, Int32Builder::new(), value, *value);
-plain!(Long, i64, Int64Builder, Int64Array, DataType::Int64, Int64Builder::new(), value, *value);
-plain!(Bool, bool, BooleanBuilder, BooleanArray, DataType::Boolean, BooleanBuilder::new(), value, *value);
+plain!(
+    Id,
+    v1::Uuid,
+    StringBuilder,
+    StringArray,
+    DataType::Utf8,
+    StringBuilder::new(),
+    value,
+    value.to_text().as_str(),
+    same_strings
+);
+plain!(Text, String, StringBuilder, StringArray, DataType::Utf8, StringBuilder::new(), value, value, same_strings);
+plain!(Bytes, Vec<u8>, BinaryBuilder, BinaryArray, DataType::Binary, BinaryBuilder::new(), value, value, same_strings);
+plain!(Int, i32, Int32Builder, Int32Array, DataType::Int32, Int32Builder::new(), value, *value, same_numbers);
+plain!(Long, i64, Int64Builder, Int64Array, DataType::Int64, Int64Builder::new(), value, *value, same_numbers);
+plain!(
+    Bool,
+    bool,
+    BooleanBuilder,
+    BooleanArray,
+    DataType::Boolean,
+    BooleanBuilder::new(),
+    value,
+    *value,
+    same_booleans
+);
 plain!(
     /// Timestamp, microseconds.
     Micros,
@@ -93,16 +157,34 @@ plain!(
     micros(),
     TimestampMicrosecondBuilder::new().with_timezone("UTC"),
     value,
-    *value
+    *value,
+    same_numbers
 );
 
+fn same_booleans(array: &BooleanArray) -> bool {
+    let set = array.values().count_set_bits();
+    array.null_count() == 0 && !array.is_empty() && (set == 0 || set == array.len())
+}
+
 impl Id {
+    #[inline]
+    fn write(text: &str, out: &mut Vec<u8>) -> Result<(), Wrong> {
+        let id = uuid_bytes(text.as_bytes()).ok_or("is no lower-case UUID")?;
+        out.extend_from_slice(&id);
+        Ok(())
+    }
     fn set(text: &str, value: &mut v1::Uuid) -> Result<(), Wrong> {
         *value = text.parse().map_err(|_| "is no lower-case UUID")?;
         Ok(())
     }
 }
 impl Text {
+    #[inline]
+    #[allow(clippy::unnecessary_wraps)] // one shape for all kinds
+    fn write(text: &str, out: &mut Vec<u8>) -> Result<(), Wrong> {
+        codec::put_bytes(out, text.as_bytes());
+        Ok(())
+    }
     fn set(text: &str, value: &mut String) -> Result<(), Wrong> {
         value.clear();
         value.push_str(text);
@@ -110,6 +192,12 @@ impl Text {
     }
 }
 impl Bytes {
+    #[inline]
+    #[allow(clippy::unnecessary_wraps)] // one shape for all kinds
+    fn write(bytes: &[u8], out: &mut Vec<u8>) -> Result<(), Wrong> {
+        codec::put_bytes(out, bytes);
+        Ok(())
+    }
     fn set(bytes: &[u8], value: &mut Vec<u8>) -> Result<(), Wrong> {
         value.clear();
         value.extend_from_slice(bytes);
@@ -117,8 +205,14 @@ impl Bytes {
     }
 }
 macro_rules! copied {
-    ($($name:ident $value:ty),*) => {$(
+    ($($name:ident $value:ty, $from:ident, $out:ident, $put:expr;)*) => {$(
         impl $name {
+            #[inline]
+            #[allow(clippy::unnecessary_wraps)] // one shape for all kinds
+            fn write($from: $value, $out: &mut Vec<u8>) -> Result<(), Wrong> {
+                $put;
+                Ok(())
+            }
             #[allow(clippy::unnecessary_wraps)] // one shape for all kinds
             fn set(from: $value, value: &mut $value) -> Result<(), Wrong> {
                 *value = from;
@@ -127,15 +221,26 @@ macro_rules! copied {
         }
     )*};
 }
-copied!(Int i32, Long i64, Bool bool, Micros i64);
+copied!(
+    Int i32, value, out, codec::put_long(out, i64::from(value));
+    Long i64, value, out, codec::put_long(out, value);
+    Bool bool, value, out, out.push(u8::from(value));
+    Micros i64, value, out, codec::put_long(out, value);
+);
 
 macro_rules! symbol {
     ($($name:ident $value:ty),*) => {$(
         plain!(
             /// An enum, by symbol.
-            $name, $value, StringBuilder, StringArray, DataType::Utf8, StringBuilder::new(), value, value.as_str()
+            $name, $value, StringBuilder, StringArray, DataType::Utf8, StringBuilder::new(), value, value.as_str(), same_strings
         );
         impl $name {
+            #[inline]
+            fn write(text: &str, out: &mut Vec<u8>) -> Result<(), Wrong> {
+                let symbol = <$value>::from_symbol(text).ok_or("is no symbol of its enum")?;
+                codec::put_long(out, i64::from(symbol.index()));
+                Ok(())
+            }
             fn set(text: &str, value: &mut $value) -> Result<(), Wrong> {
                 *value = <$value>::from_symbol(text).ok_or("is no symbol of its enum")?;
                 Ok(())
@@ -189,176 +294,47 @@ where
         }
         K::get(array, row, value.get_or_insert_default())
     }
-}
-
-/// The rows of a list's child that belong to `row`.
-fn span(list: &ListArray, row: usize) -> Result<std::ops::Range<usize>, Wrong> {
-    if list.is_null(row) {
-        return Err(NULL);
-    }
-    let bound = |at: usize| list.value_offsets().get(at).and_then(|offset| usize::try_from(*offset).ok());
-    match (bound(row), bound(row + 1)) {
-        (Some(from), Some(to)) => Ok(from..to),
-        _ => Err("has no bounds"),
-    }
-}
-
-/// `array<string>`.
-pub(crate) struct Texts;
-
-impl Kind for Texts {
-    type Value = Vec<String>;
-    type Builder = ListBuilder<StringBuilder>;
-    type Array = (ListArray, StringArray);
-    fn data_type() -> DataType {
-        DataType::List(element(DataType::Utf8))
-    }
-    fn builder() -> Self::Builder {
-        ListBuilder::new(StringBuilder::new()).with_field(element(DataType::Utf8))
-    }
-    fn push(builder: &mut Self::Builder, value: &Self::Value) {
-        for item in value {
-            builder.values().append_value(item);
+    #[inline]
+    fn put(array: &Self::Array, row: usize, out: &mut Vec<u8>) -> Result<(), Wrong> {
+        if K::is_null(array, row) {
+            out.push(0);
+            return Ok(());
         }
-        builder.append(true);
+        out.push(2);
+        K::put(array, row, out)
     }
-    fn null(builder: &mut Self::Builder) {
-        builder.append(false);
-    }
-    fn finish(builder: &mut Self::Builder) -> ArrayRef {
-        Arc::new(builder.finish())
-    }
-    fn open(array: &ArrayRef) -> Option<Self::Array> {
-        let list = array.as_any().downcast_ref::<ListArray>()?;
-        let items = list.values().as_any().downcast_ref::<StringArray>()?;
-        Some((list.clone(), items.clone()))
-    }
-    fn is_null(array: &Self::Array, row: usize) -> bool {
-        array.0.is_null(row)
-    }
-    fn get((list, items): &Self::Array, row: usize, value: &mut Self::Value) -> Result<(), Wrong> {
-        let span = span(list, row)?;
-        value.clear();
-        for item in span {
-            if items.is_null(item) {
-                return Err("holds a null item");
-            }
-            value.push(items.value(item).to_owned());
-        }
-        Ok(())
+    fn constant(array: &Self::Array) -> bool {
+        K::constant(array)
     }
 }
 
-fn element(of: DataType) -> Arc<Field> {
-    Arc::new(Field::new("element", of, false))
+/// The bytes of a lower-case UUID with its four hyphens.
+fn uuid_bytes(text: &[u8]) -> Option<[u8; 16]> {
+    let text: &[u8; 36] = text.try_into().ok()?;
+    let mut id = [0; 16];
+    let mut bad = 0;
+    for (byte, at) in id.iter_mut().zip(UUID_PLACES) {
+        let digit = |at: usize| text.get(at).and_then(|byte| HEX.get(usize::from(*byte))).copied().unwrap_or(0xff);
+        let (high, low) = (digit(at), digit(at + 1));
+        bad |= high | low;
+        *byte = (high << 4) | (low & 15);
+    }
+    let hyphens = [8, 13, 18, 23].iter().all(|at| text.get(*at) == Some(&b'-'));
+    (bad < 16 && hyphens).then_some(id)
 }
 
-/// A record that is the item of an array.
-pub(crate) trait Item: Default {
-    fn fields() -> Fields;
-    fn push(&self, to: &mut StructBuilder) -> Option<()>;
-    fn get(from: &[ArrayRef], row: usize) -> Result<Self, Wrong>;
-}
+/// Where each byte's two digits begin in a UUID's text.
+const UUID_PLACES: [usize; 16] = [0, 2, 4, 6, 9, 11, 14, 16, 19, 21, 24, 26, 28, 30, 32, 34];
 
-/// `array<record>`.
-pub(crate) struct Records<T>(std::marker::PhantomData<T>);
-
-impl<T: Item> Kind for Records<T> {
-    type Value = Vec<T>;
-    type Builder = ListBuilder<StructBuilder>;
-    type Array = (ListArray, StructArray);
-    fn data_type() -> DataType {
-        DataType::List(element(DataType::Struct(T::fields())))
+/// Value of a lower-case hexadecimal digit; 255 of anything else.
+const HEX: [u8; 256] = {
+    let mut table = [0xff; 256];
+    let digits = b"0123456789abcdef";
+    let mut at = 0;
+    #[allow(clippy::indexing_slicing, clippy::cast_possible_truncation)] // evaluated by the compiler, at is below 16
+    while at < 16 {
+        table[digits[at] as usize] = at as u8;
+        at += 1;
     }
-    fn builder() -> Self::Builder {
-        ListBuilder::new(StructBuilder::from_fields(T::fields(), 0)).with_field(element(DataType::Struct(T::fields())))
-    }
-    fn push(builder: &mut Self::Builder, value: &Self::Value) {
-        for item in value {
-            let to = builder.values();
-            // the builder was made of the same fields, so each is there
-            let pushed = item.push(to).is_some();
-            to.append(pushed);
-        }
-        builder.append(true);
-    }
-    fn null(builder: &mut Self::Builder) {
-        builder.append(false);
-    }
-    fn finish(builder: &mut Self::Builder) -> ArrayRef {
-        Arc::new(builder.finish())
-    }
-    fn open(array: &ArrayRef) -> Option<Self::Array> {
-        let list = array.as_any().downcast_ref::<ListArray>()?;
-        let items = list.values().as_any().downcast_ref::<StructArray>()?;
-        let same = |(have, want): (&Arc<Field>, &Arc<Field>)| {
-            have.name() == want.name() && have.data_type() == want.data_type()
-        };
-        let (have, want) = (items.fields(), T::fields());
-        let same = have.len() == want.len() && have.iter().zip(want.iter()).all(same);
-        same.then(|| (list.clone(), items.clone()))
-    }
-    fn is_null(array: &Self::Array, row: usize) -> bool {
-        array.0.is_null(row)
-    }
-    fn get((list, items): &Self::Array, row: usize, value: &mut Self::Value) -> Result<(), Wrong> {
-        let span = span(list, row)?;
-        value.clear();
-        for item in span {
-            if items.is_null(item) {
-                return Err("holds a null item");
-            }
-            value.push(T::get(items.columns(), item)?);
-        }
-        Ok(())
-    }
-}
-
-fn text_at(from: &[ArrayRef], field: usize, row: usize) -> Result<Option<String>, Wrong> {
-    let texts = from.get(field).and_then(|array| array.as_any().downcast_ref::<StringArray>()).ok_or("has no text")?;
-    Ok((!texts.is_null(row)).then(|| texts.value(row).to_owned()))
-}
-
-impl Item for v1::Label {
-    fn fields() -> Fields {
-        Fields::from(vec![Field::new("key", DataType::Utf8, false), Field::new("value", DataType::Utf8, false)])
-    }
-    fn push(&self, to: &mut StructBuilder) -> Option<()> {
-        to.field_builder::<StringBuilder>(0)?.append_value(&self.key);
-        to.field_builder::<StringBuilder>(1)?.append_value(&self.value);
-        Some(())
-    }
-    fn get(from: &[ArrayRef], row: usize) -> Result<Self, Wrong> {
-        Ok(Self {
-            key: text_at(from, 0, row)?.ok_or("holds a null key")?,
-            value: text_at(from, 1, row)?.ok_or("holds a null value")?,
-        })
-    }
-}
-
-impl Item for v1::EventParameter {
-    fn fields() -> Fields {
-        Fields::from(vec![
-            Field::new("name", DataType::Utf8, false),
-            Field::new("type_oid", DataType::Int64, false),
-            Field::new("value", DataType::Utf8, true),
-        ])
-    }
-    fn push(&self, to: &mut StructBuilder) -> Option<()> {
-        to.field_builder::<StringBuilder>(0)?.append_value(&self.name);
-        to.field_builder::<Int64Builder>(1)?.append_value(self.type_oid);
-        to.field_builder::<StringBuilder>(2)?.append_option(self.value.as_deref());
-        Some(())
-    }
-    fn get(from: &[ArrayRef], row: usize) -> Result<Self, Wrong> {
-        let oids = from.get(1).and_then(|array| array.as_any().downcast_ref::<Int64Array>()).ok_or("has no number")?;
-        if oids.is_null(row) {
-            return Err("holds a null type_oid");
-        }
-        Ok(Self {
-            name: text_at(from, 0, row)?.ok_or("holds a null name")?,
-            type_oid: oids.value(row),
-            value: text_at(from, 2, row)?,
-        })
-    }
-}
+    table
+};

@@ -8,6 +8,7 @@ mod builder;
 mod error;
 pub mod footer;
 mod kind;
+mod nested;
 mod rows;
 mod tables;
 

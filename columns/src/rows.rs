@@ -1,7 +1,6 @@
 //! From columns back to records and leaf inputs.
 
 use arrow::array::RecordBatch;
-use schemas::Record as _;
 use schemas::layout::Table;
 use schemas::leaf::{FLAG_KEY, FLAG_OPAQUE, FLAG_VALUE, LeafInput, TIMESTAMP_LOG_APPEND};
 use schemas::v1::{self, StreamId};
@@ -12,8 +11,8 @@ use crate::kind::{Bytes, Int, Kind, Long};
 use crate::tables::{EventArrays, FrameArrays, open};
 
 enum Typed {
-    Frames(Box<(FrameArrays, v1::Frame)>),
-    Events(Box<(EventArrays, v1::Event)>),
+    Frames(Box<FrameArrays>),
+    Events(Box<EventArrays>),
 }
 
 /// The rows of one batch, checked as they are read.
@@ -27,7 +26,6 @@ pub struct Rows {
     key: <Bytes as Kind>::Array,
     raw: <Bytes as Kind>::Array,
     rows: usize,
-    scratch: Vec<u8>,
 }
 
 impl Rows {
@@ -44,8 +42,8 @@ impl Rows {
             return Err(ColumnsError::Schema { column: "*".into(), reason: "is there twice, or one is missing" });
         }
         let typed = match table {
-            Table::Frames => Typed::Frames(Box::new((FrameArrays::open(batch)?, v1::Frame::default()))),
-            Table::Events => Typed::Events(Box::new((EventArrays::open(batch)?, v1::Event::default()))),
+            Table::Frames => Typed::Frames(Box::new(FrameArrays::open(batch)?)),
+            Table::Events => Typed::Events(Box::new(EventArrays::open(batch)?)),
         };
         Ok(Self {
             typed,
@@ -57,7 +55,6 @@ impl Rows {
             key: open::<Bytes>(batch, "_key")?,
             raw: open::<Bytes>(batch, "_raw")?,
             rows: batch.num_rows(),
-            scratch: Vec::new(),
         })
     }
 
@@ -155,9 +152,9 @@ impl Rows {
         let has = self.flags(row)? & (FLAG_VALUE | FLAG_OPAQUE) == FLAG_VALUE;
         let Typed::Frames(typed) = &self.typed else { return Err(ColumnsError::Row(row)) };
         if has {
-            typed.0.get(row, frame)?
+            typed.get(row, frame)?
         } else {
-            typed.0.none(row)?
+            typed.none(row)?
         }
         Ok(has)
     }
@@ -170,47 +167,54 @@ impl Rows {
         let has = self.flags(row)? & (FLAG_VALUE | FLAG_OPAQUE) == FLAG_VALUE;
         let Typed::Events(typed) = &self.typed else { return Err(ColumnsError::Row(row)) };
         if has {
-            typed.0.get(row, event)?
+            typed.get(row, event)?
         } else {
-            typed.0.none(row)?
+            typed.none(row)?
         }
         Ok(has)
     }
 
-    /// Appends the leaf input of a row: the exact bytes that were hashed when the record was sealed.
+    /// Number and offset of a row, without the rest of its facts.
     ///
     /// # Errors
-    /// [`ColumnsError`]; `out` is then unchanged.
-    pub fn leaf_input(&mut self, row: usize, stream_id: StreamId, out: &mut Vec<u8>) -> Result<(), ColumnsError> {
+    /// [`ColumnsError::Cell`], [`ColumnsError::Row`].
+    pub fn place(&self, row: usize) -> Result<(i64, i64), ColumnsError> {
+        Ok((self.seq(row)?, Self::long("_offset", &self.offset, row)?))
+    }
+
+    /// Appends the leaf input of a row: the exact bytes that were hashed when the record was sealed. They are made of the
+    /// columns directly; a test compares them with those of the decoded record.
+    ///
+    /// # Errors
+    /// [`ColumnsError`]; `out` then holds the beginning of one.
+    pub fn leaf_input(&self, row: usize, stream_id: StreamId, out: &mut Vec<u8>) -> Result<(), ColumnsError> {
         let flags = self.flags(row)?;
-        let has = flags & (FLAG_VALUE | FLAG_OPAQUE) == FLAG_VALUE;
-        self.scratch.clear();
-        match &mut self.typed {
-            Typed::Frames(typed) if has => {
-                let (arrays, frame) = typed.as_mut();
-                arrays.get(row, frame)?;
-                frame.encode(&mut self.scratch);
-            }
-            Typed::Events(typed) if has => {
-                let (arrays, event) = typed.as_mut();
-                arrays.get(row, event)?;
-                event.encode(&mut self.scratch);
-            }
-            Typed::Frames(typed) => typed.0.none(row)?,
-            Typed::Events(typed) => typed.0.none(row)?,
-        }
         let opaque = flags & FLAG_OPAQUE != 0;
-        let value = if opaque { Some(self.raw.value(row)) } else { has.then_some(self.scratch.as_slice()) };
+        let has = flags & (FLAG_VALUE | FLAG_OPAQUE) == FLAG_VALUE;
         let leaf = LeafInput {
             stream_id,
             offset: Self::long("_offset", &self.offset, row)?,
             timestamp_ms: Self::long("_ts", &self.ts, row)?,
             log_append_time: self.ts_type(row)?,
             key: (flags & FLAG_KEY != 0).then(|| self.key.value(row)),
-            value,
+            value: if opaque { Some(self.raw.value(row)) } else { has.then_some(&[]) },
             opaque,
         };
         leaf.write(out);
+        let body = out.len();
+        match &self.typed {
+            Typed::Frames(typed) if has => typed.put(row, out)?,
+            Typed::Events(typed) if has => typed.put(row, out)?,
+            Typed::Frames(typed) => typed.none(row)?,
+            Typed::Events(typed) => typed.none(row)?,
+        }
+        if has {
+            // the length stood before the value, which was not there yet
+            let length = u32::try_from(out.len() - body).unwrap_or(u32::MAX).to_be_bytes();
+            if let Some(place) = body.checked_sub(4).and_then(|at| out.get_mut(at..body)) {
+                place.copy_from_slice(&length);
+            }
+        }
         Ok(())
     }
 }

@@ -8,6 +8,40 @@ use schemas::v1;
 
 use crate::error::ColumnsError;
 use crate::kind::*;
+use crate::nested::*;
+
+/// How a column's bytes come about. Neighbouring columns that hold the same value in every row of a batch are encoded
+/// once, by the first of them.
+#[derive(Debug, Clone, Copy)]
+enum Step {
+    Each,
+    Same { from: usize, to: usize },
+    Done,
+}
+
+#[derive(Default)]
+struct Plan {
+    steps: Vec<Step>,
+    constants: Vec<u8>,
+}
+
+impl Plan {
+    fn add(&mut self, constant: bool, put: impl Fn(&mut Vec<u8>) -> Result<(), Wrong>) {
+        let from = self.constants.len();
+        // a value that does not encode is left to the row, which names the cell
+        if !constant || put(&mut self.constants).is_err() {
+            self.constants.truncate(from);
+            return self.steps.push(Step::Each);
+        }
+        let end = self.constants.len();
+        let open = self.steps.iter_mut().rev().find(|step| !matches!(step, Step::Done));
+        if let Some(Step::Same { to, .. }) = open {
+            *to = end;
+            return self.steps.push(Step::Done);
+        }
+        self.steps.push(Step::Same { from, to: end });
+    }
+}
 
 macro_rules! table {
     ($builders:ident, $arrays:ident, $record:ty { $($field:ident: $kind:ty,)* }) => {
@@ -32,12 +66,34 @@ macro_rules! table {
             }
         }
 
-        /// The typed columns of a batch.
-        pub(crate) struct $arrays { $($field: <$kind as Kind>::Array,)* }
+        /// The typed columns of a batch, and what is known of them all.
+        pub(crate) struct $arrays { $($field: <$kind as Kind>::Array,)* steps: Vec<Step>, constants: Vec<u8> }
 
         impl $arrays {
             pub(crate) fn open(batch: &RecordBatch) -> Result<Self, ColumnsError> {
-                Ok(Self { $($field: open::<$kind>(batch, stringify!($field))?,)* })
+                $(let $field = open::<$kind>(batch, stringify!($field))?;)*
+                let mut plan = Plan::default();
+                if batch.num_rows() > 1 {
+                    $(plan.add(<$kind as Kind>::constant(&$field), |out| <$kind as Kind>::put(&$field, 0, out));)*
+                } else {
+                    $(plan.add(false, |out| <$kind as Kind>::put(&$field, 0, out));)*
+                }
+                let Plan { steps, constants } = plan;
+                Ok(Self { $($field,)* steps, constants })
+            }
+            /// Appends the Avro body of a row that has a record: that of [`Self::get`], encoded.
+            #[allow(unused_assignments)] // the last column has none after it
+            pub(crate) fn put(&self, row: usize, out: &mut Vec<u8>) -> Result<(), ColumnsError> {
+                let mut steps = self.steps.iter();
+                $(match steps.next() {
+                    Some(Step::Same { from, to }) => {
+                        out.extend_from_slice(self.constants.get(*from..*to).unwrap_or_default());
+                    }
+                    Some(Step::Done) => {}
+                    _ => <$kind as Kind>::put(&self.$field, row, out)
+                        .map_err(|reason| ColumnsError::Cell { column: stringify!($field), row, reason })?,
+                })*
+                Ok(())
             }
             /// The record of a row that has one.
             pub(crate) fn get(&self, row: usize, record: &mut $record) -> Result<(), ColumnsError> {

@@ -120,7 +120,7 @@ proptest! {
                 Row::Opaque(raw) => builder.push_opaque(raw.as_deref(), meta),
             }
         }
-        let mut read = Rows::new(Table::Frames, &builder.finish().unwrap()).unwrap();
+        let read = Rows::new(Table::Frames, &builder.finish().unwrap()).unwrap();
         prop_assert_eq!(read.len(), rows.len());
         for (index, (row, meta)) in rows.iter().enumerate() {
             let mut out = Vec::new();
@@ -150,7 +150,7 @@ proptest! {
         for (event, meta) in &rows {
             builder.push_event(event, meta).unwrap();
         }
-        let mut read = Rows::new(Table::Events, &builder.finish().unwrap()).unwrap();
+        let read = Rows::new(Table::Events, &builder.finish().unwrap()).unwrap();
         for (index, (want, meta)) in rows.iter().enumerate() {
             let (mut out, mut event) = (Vec::new(), v1::Event::default());
             read.leaf_input(index, STREAM, &mut out).unwrap();

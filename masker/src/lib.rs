@@ -17,7 +17,6 @@ mod numbers;
 mod placeholder;
 pub mod reason;
 pub mod rule;
-pub mod shape;
 pub mod start;
 pub mod structure;
 pub mod transform;

@@ -1,8 +1,7 @@
 //! The benchmarks of the architecture page, as ratios of one run: `cargo xtask bench proxy|stages|verify`.
 //!
 //! `proxy`: pgbench -S direct, through PgBouncer, and through the proxy (alone, with and without TLS; and as a part of
-//! `up`, where all stages share the processors), alternating. `--only protocol:clients` runs one load, `--servers
-//! pgbouncer,journaled` these servers beside the direct one, `--beside BINARY` another build of `sealtrail` too.
+//! `up`, where all stages share the processors), alternating. `--only protocol:clients` runs one load.
 //! `stages`: each stage over the same records, embedded and on Kafka. `verify`: beside `sha256sum` of the same bytes.
 #![allow(
     clippy::unwrap_used,
@@ -16,7 +15,7 @@
 
 use std::process::Command;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::Context as _;
 use schemas::framing::Framing;
@@ -32,12 +31,14 @@ use stage::{Env, Level, Shutdown};
 use testkit::kafka::Kafka;
 use testkit::line::{Line, Surroundings, TARGET};
 use testkit::oidc::{Oidc, Options as OidcOptions};
-use testkit::pgbench::{Contender, Load, Round, alternate, cpu_seconds, spread};
+use testkit::pgbench::{Contender, Load, Round, alternate, spread};
 use testkit::pgbouncer::{Options as PgBouncerOptions, PgBouncer};
 use testkit::postgres::{Options as PostgresOptions, PASSWORD, Postgres, USER};
 use testkit::process::Folder;
 
 const PARTITIONS: i32 = 4;
+/// Runs of each contender of `bench verify`, alternating; the medians are printed.
+const VERIFY_ROUNDS: usize = 5;
 
 fn main() -> anyhow::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -47,35 +48,25 @@ fn main() -> anyhow::Result<()> {
     };
     match arguments.first().map(String::as_str) {
         Some("proxy") => {
-            let text = |name: &str| {
-                let at = arguments.iter().position(|argument| argument == name);
-                at.and_then(|at| arguments.get(at + 1)).map_or("", String::as_str)
-            };
-            let choice = Choice { only: text("--only"), servers: text("--servers"), beside: text("--beside") };
-            proxy(number("--seconds", 5), number("--rounds", 3), &choice)
+            let at = arguments.iter().position(|argument| argument == "--only");
+            let only = at.and_then(|at| arguments.get(at + 1)).map_or("", String::as_str);
+            proxy(number("--seconds", 5), number("--rounds", 3), only)
         }
-        Some("stages") => stages(number("--records", 200_000), arguments.iter().any(|argument| argument == "--kafka")),
-        Some("verify") => stages(number("--records", 400_000), false),
+        Some("stages") => {
+            stages(number("--records", 200_000), arguments.iter().any(|argument| argument == "--kafka"), None)
+        }
+        Some("verify") => {
+            let at = arguments.iter().position(|argument| argument == "--keep");
+            let keep = at.and_then(|at| arguments.get(at + 1)).map(std::path::PathBuf::from);
+            stages(number("--records", 400_000), false, keep.as_deref())
+        }
         _ => anyhow::bail!(
-            "bench proxy [--seconds N] [--rounds N] [--only protocol:clients] [--servers a,b] [--beside BINARY] | stages [--records N] [--kafka] | verify [--records N]"
+            "bench proxy [--seconds N] [--rounds N] [--only protocol:clients] | stages [--records N] [--kafka] | verify [--records N] [--keep DIR]"
         ),
     }
 }
 
-/// Which loads and servers are measured; empty is all of them.
-struct Choice<'a> {
-    only: &'a str,
-    servers: &'a str,
-    beside: &'a str,
-}
-
-impl Choice<'_> {
-    fn wants(&self, server: &str) -> bool {
-        self.servers.is_empty() || self.servers.split(',').any(|name| name == server)
-    }
-}
-
-fn proxy(seconds: u32, rounds: u32, choice: &Choice<'_>) -> anyhow::Result<()> {
+fn proxy(seconds: u32, rounds: u32, only: &str) -> anyhow::Result<()> {
     let postgres = Postgres::start(&PostgresOptions::bench())?;
     let pgbench = postgres.program("pgbench");
     let fill = Command::new(&pgbench).args(["-i", "-q", "-s", "5", &postgres.url("postgres", "disable")]).output()?;
@@ -85,42 +76,29 @@ fn proxy(seconds: u32, rounds: u32, choice: &Choice<'_>) -> anyhow::Result<()> {
     let token = oidc.login("alice")?.access;
     // Like for like: direct and PgBouncer run without TLS, so the proxy does too, but for the rows that say otherwise.
     let plain = || Surroundings { tls: false, proxy_alone: true, ..Surroundings::embedded(&postgres, &oidc) };
+    let buffered = Line::start(&Surroundings { guarantee: "buffered", ..plain() })?;
+    let journaled = Line::start(&plain())?;
+    let secured = Line::start(&Surroundings { tls: true, ..plain() })?;
+    let whole = Line::start(&Surroundings { proxy_alone: false, ..plain() })?;
     let direct = |addr: std::net::SocketAddr| {
         format!("host=127.0.0.1 port={} user={USER} dbname=postgres sslmode=disable", addr.port())
     };
-    let contender = |name: &str, addr, pid| Contender {
+    let contender = |name: &str, connection: String, password: &str| Contender {
         name: name.into(),
-        connection: direct(addr),
-        password: PASSWORD.into(),
-        pid,
+        connection,
+        password: password.into(),
     };
-    let mut contenders =
-        vec![contender("direct", postgres.addr(), None), contender("pgbouncer", bouncer.addr(), Some(bouncer.pid()))];
-    let kinds = [
-        ("buffered", Surroundings { guarantee: "buffered", ..plain() }),
-        ("journaled", plain()),
-        ("journaled+tls", Surroundings { tls: true, ..plain() }),
-        ("up", Surroundings { proxy_alone: false, ..plain() }),
+    let mut contenders = vec![
+        contender("direct", direct(postgres.addr()), PASSWORD),
+        contender("pgbouncer", direct(bouncer.addr()), PASSWORD),
     ];
-    let mut lines = Vec::new();
-    for (name, mut around) in kinds {
-        for (tail, beside) in [("", false), ("/beside", true)] {
-            if choice.wants(name) && (!beside || !choice.beside.is_empty()) {
-                around.bin = beside.then(|| choice.beside.into());
-                let line = Line::start(&around)?;
-                contenders.push(Contender {
-                    name: format!("{name}{tail}"),
-                    connection: line.connection("alice", TARGET),
-                    password: token.clone(),
-                    pid: line.pid(),
-                });
-                lines.push((format!("{name}{tail}"), line));
-            }
-        }
+    let lines = [("buffered", &buffered), ("journaled", &journaled), ("journaled+tls", &secured), ("up", &whole)];
+    for (name, line) in lines {
+        contenders.push(contender(name, line.connection("alice", TARGET), &token));
     }
     println!("fdatasync of 4 KiB in {}: {:.0} us", std::env::temp_dir().display(), fdatasync_us()?);
     println!(
-        "{:10} {:>7}  {:16} {:>26} {:>10} {:>12} {:>24} {:>10} {:>20}",
+        "{:10} {:>7}  {:13} {:>26} {:>10} {:>12} {:>24} {:>10}",
         "protocol",
         "clients",
         "server",
@@ -128,12 +106,11 @@ fn proxy(seconds: u32, rounds: u32, choice: &Choice<'_>) -> anyhow::Result<()> {
         "of direct",
         "of pgbouncer",
         "median us (all rounds)",
-        "p99 us",
-        "CPU us/transaction"
+        "p99 us"
     );
     for protocol in ["simple", "prepared"] {
         for clients in [1, 50] {
-            if !choice.only.is_empty() && choice.only != format!("{protocol}:{clients}") {
+            if !only.is_empty() && only != format!("{protocol}:{clients}") {
                 continue;
             }
             let load = Load { protocol, clients, seconds };
@@ -144,9 +121,9 @@ fn proxy(seconds: u32, rounds: u32, choice: &Choice<'_>) -> anyhow::Result<()> {
             let (base, pooled) = (tps_of(0), tps_of(1));
             for (contender, rounds) in contenders.iter().zip(&figures) {
                 let of = |pick: fn(&Round) -> f64| spread(&rounds.iter().map(pick).collect::<Vec<_>>());
-                let (tps, median, p99, cpu) = (of(|r| r.tps), of(|r| r.median_us), of(|r| r.p99_us), of(|r| r.cpu_us));
+                let (tps, median, p99) = (of(|r| r.tps), of(|r| r.median_us), of(|r| r.p99_us));
                 println!(
-                    "{protocol:10} {clients:>7}  {:16} {:>8.0}/{:>8.0}/{:>8.0} {:>10.2} {:>12.2} {:>8.0}/{:>6.0}/{:>6.0} {:>12.0} {:>6.1}/{:>6.1}/{:>6.1}",
+                    "{protocol:10} {clients:>7}  {:13} {:>8.0}/{:>8.0}/{:>8.0} {:>10.2} {:>12.2} {:>8.0}/{:>6.0}/{:>6.0} {:>12.0}",
                     contender.name,
                     tps[0],
                     tps[1],
@@ -156,10 +133,7 @@ fn proxy(seconds: u32, rounds: u32, choice: &Choice<'_>) -> anyhow::Result<()> {
                     median[0],
                     median[1],
                     median[2],
-                    p99[1],
-                    cpu[0],
-                    cpu[1],
-                    cpu[2]
+                    p99[1]
                 );
             }
         }
@@ -168,8 +142,8 @@ fn proxy(seconds: u32, rounds: u32, choice: &Choice<'_>) -> anyhow::Result<()> {
 }
 
 /// What the processes under test wrote to their logs: it says why a client was sent away.
-fn said(lines: &[(String, Line)]) -> String {
-    let log = |(name, line): &(String, Line)| {
+fn said(lines: &[(&str, &Line)]) -> String {
+    let log = |(name, line): &(&str, &Line)| {
         let text = line.log().unwrap_or_else(|error| error.to_string());
         let last: Vec<&str> = text.lines().rev().take(20).collect();
         format!("{name}:\n{}\n", last.into_iter().rev().collect::<Vec<_>>().join("\n"))
@@ -298,9 +272,12 @@ fn framed<R: Record>(record: &R, out: &mut Vec<u8>) {
     record.encode(out);
 }
 
-/// CPU seconds of this process so far.
+/// CPU seconds of this process so far, all threads, user and system.
 fn cpu() -> f64 {
-    cpu_seconds(std::process::id())
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let fields: Vec<&str> = stat.rsplit(") ").next().unwrap_or("").split(' ').collect();
+    let ticks = |index: usize| fields.get(index).and_then(|field| field.parse::<f64>().ok()).unwrap_or(f64::NAN);
+    (ticks(11) + ticks(12)) / 100.0
 }
 
 fn measure(name: &str, records: u32, work: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<f64> {
@@ -315,7 +292,7 @@ fn measure(name: &str, records: u32, work: impl FnOnce() -> anyhow::Result<()>) 
     Ok(took)
 }
 
-fn stages(records: u32, on_kafka: bool) -> anyhow::Result<()> {
+fn stages(records: u32, on_kafka: bool, keep: Option<&std::path::Path>) -> anyhow::Result<()> {
     let kafka = if on_kafka { Some(Kafka::one()?) } else { None };
     let hold = Folder::new("bench-bus")?;
     let bus: Arc<dyn Bus> = match &kafka {
@@ -334,10 +311,8 @@ fn stages(records: u32, on_kafka: bool) -> anyhow::Result<()> {
     std::fs::set_permissions(&key_file, std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
     let masker = masker::config::MaskerConfig { key_file, ..masker::config::MaskerConfig::default() };
     measure("masker", records, || drain(masker::start::start(&masker, &bench.env.apart()).map_err(failed)?))?;
-    let store = Arc::new(Store::open(&StoreConfig {
-        url: bench.folder.join("archive").display().to_string(),
-        ..StoreConfig::default()
-    })?);
+    let place = keep.map_or_else(|| bench.folder.join("archive"), std::path::Path::to_owned);
+    let store = Arc::new(Store::open(&StoreConfig { url: place.display().to_string(), ..StoreConfig::default() })?);
     let log_key = bench.folder.join("log.key");
     let signer = sealer::signer::FileSigner::create(&log_key, &[7; 32], "bench.example/log")?;
     let sealer = sealer::SealerConfig {
@@ -359,25 +334,46 @@ fn stages(records: u32, on_kafka: bool) -> anyhow::Result<()> {
     })?;
     notary.map_or(Ok(()), drain)?; // the receipts of the objects just put
 
-    let archive = reader::Archive::open(&bench.folder.join("archive").display().to_string())?;
-    let options = || reader::verify::Options {
+    std::fs::write(place.join("log.vkey"), sealer::signer::Signer::verifier_key(&signer).to_string())?;
+    let archive = reader::Archive::open(&place.display().to_string())?;
+    let options = reader::verify::Options {
         keys: vec![sealer::signer::Signer::verifier_key(&signer).clone()],
-        now_s: Some(stage::clock::now_ms() / 1000),
         max_tail_age_s: 3600,
         ..reader::verify::Options::default()
     };
-    let mut report = None;
-    let took = measure("verify", records, || {
-        report = Some(reader::verify::verify(&archive, &options(), &|_| ())?);
-        Ok(())
-    })?;
-    let report = report.unwrap();
-    anyhow::ensure!(report.exit_code == 0 && report.rows == u64::from(records), "{report:#?}");
-    beside_sha256sum(&bench, &archive, took, records)
+    beside_sha256sum(&bench, &archive, &options, records)
 }
 
-/// `verify` beside `sha256sum` of the decoded bytes, and the archive beside the same rows as JSON + gzip.
-fn beside_sha256sum(bench: &Bench, archive: &reader::Archive, took: f64, records: u32) -> anyhow::Result<()> {
+/// One timed run: wall seconds and CPU seconds.
+type Took = (f64, f64);
+
+fn timed(work: impl FnOnce() -> anyhow::Result<f64>) -> anyhow::Result<Took> {
+    let (began, before) = (Instant::now(), cpu());
+    let child = work()?;
+    Ok((began.elapsed().as_secs_f64(), cpu() - before + child))
+}
+
+/// `sha256sum` over a file: its own user and system seconds.
+fn sha256sum(file: &std::path::Path) -> anyhow::Result<f64> {
+    let children = || {
+        let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+        let fields: Vec<f64> =
+            stat.rsplit(") ").next().unwrap_or("").split(' ').map(|f| f.parse().unwrap_or(0.0)).collect();
+        (fields[13] + fields[14]) / 100.0
+    };
+    let before = children();
+    anyhow::ensure!(Command::new("sha256sum").arg(file).output()?.status.success(), "sha256sum failed");
+    Ok(children() - before)
+}
+
+/// `verify` on one and on two threads beside `sha256sum` of the decoded bytes, alternating, and the archive beside the
+/// same rows as JSON + gzip.
+fn beside_sha256sum(
+    bench: &Bench,
+    archive: &reader::Archive,
+    options: &reader::verify::Options,
+    records: u32,
+) -> anyhow::Result<()> {
     let (mut decoded, mut json) = (Vec::new(), Vec::new());
     for session in 0..100_u8 {
         let (frames, _) = reader::session(archive, &Uuid([session; 16]).to_string())?;
@@ -394,10 +390,37 @@ fn beside_sha256sum(bench: &Bench, archive: &reader::Archive, took: f64, records
         }
     }
     let (plain, lines) = (bench.folder.write("decoded", &decoded)?, bench.folder.write("rows.json", &json)?);
-    let began = Instant::now();
-    Command::new("sha256sum").arg(&plain).output()?;
-    let summed = began.elapsed().max(Duration::from_micros(1)).as_secs_f64();
-    println!("verify       {:.2} x the time of sha256sum over the same {} decoded bytes", took / summed, decoded.len());
+    let mut took: [Vec<Took>; 3] = Default::default();
+    for _ in 0..VERIFY_ROUNDS {
+        took[0].push(timed(|| sha256sum(&plain))?);
+        for threads in 1..=2 {
+            took[threads].push(timed(|| {
+                let options =
+                    reader::verify::Options { now_s: Some(stage::clock::now_ms() / 1000), threads, ..options.clone() };
+                let report = reader::verify::verify(archive, &options, &|_| ())?;
+                anyhow::ensure!(report.exit_code == 0 && report.rows == u64::from(records), "{report:#?}");
+                Ok(0.0)
+            })?);
+        }
+    }
+    let of = |at: usize, pick: fn(&Took) -> f64| spread(&took[at].iter().map(pick).collect::<Vec<_>>())[1];
+    let (sum_wall, sum_cpu) = (of(0, |took| took.0), of(0, |took| took.1));
+    println!(
+        "sha256sum    {:.0} MB/s over {} decoded bytes, {:.3} s",
+        decoded.len() as f64 / sum_wall / 1e6,
+        decoded.len(),
+        sum_wall
+    );
+    for threads in 1..=2 {
+        let (wall, cpu) = (of(threads, |took| took.0), of(threads, |took| took.1));
+        println!(
+            "verify       {threads} threads: {:>9.0} rows/s, {:.2} CPU us/row; {:.2} x the time of sha256sum, {:.2} x its rate per core (CPU)",
+            f64::from(records) / wall,
+            cpu * 1e6 / f64::from(records),
+            wall / sum_wall,
+            sum_cpu / cpu
+        );
+    }
     anyhow::ensure!(Command::new("gzip").arg("-k").arg(&lines).status()?.success(), "gzip failed");
     let gzip = std::fs::metadata(bench.folder.join("rows.json.gz"))?.len();
     let mut parquet = 0;

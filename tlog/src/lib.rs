@@ -46,6 +46,7 @@
 pub mod checkpoint;
 pub mod fsck;
 pub mod hash;
+pub mod lanes;
 pub mod note;
 pub mod policy;
 pub mod proof;
@@ -58,6 +59,7 @@ pub mod writer;
 pub use checkpoint::{Checkpoint, CheckpointError, Opened};
 pub use fsck::{Finding, FsckError, FsckReport, fsck, fsck_store};
 pub use hash::Hash;
+pub use lanes::leaf_hashes;
 pub use note::{
     KeyKind, Note, NoteError, NoteSignature, Verified, VerifiedSignature, VerifierKey, cosignature_signed_bytes,
     key_id, seal_signed_bytes,

@@ -128,7 +128,7 @@ where
 /// same root, since RFC 6962 splits at powers of two.
 #[must_use]
 pub fn root_of(leaf_hashes: &[Hash]) -> Hash {
-    Frontier::from_leaves(leaf_hashes).root()
+    crate::lanes::root(leaf_hashes).unwrap_or(EMPTY_ROOT)
 }
 
 /// The right edge of a growing tree: the roots of its complete subtrees, largest first.

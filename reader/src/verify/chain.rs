@@ -39,16 +39,21 @@ pub(crate) struct Stream {
 }
 
 #[derive(Debug)]
-struct Head {
-    hash: Hash,
-    next_seal: i64,
-    next_seq: i64,
-    last_offset: i64,
-    closed_at: i64,
-    anchor_size: i64,
+pub(crate) struct Head {
+    pub(crate) hash: Hash,
+    pub(crate) next_seal: i64,
+    pub(crate) next_seq: i64,
+    pub(crate) last_offset: i64,
+    pub(crate) closed_at: i64,
+    pub(crate) anchor_size: i64,
 }
 
 impl Stream {
+    /// Where its chain ends.
+    pub(crate) fn head(&self) -> &Head {
+        &self.head
+    }
+
     /// `audit.events/17`.
     pub(crate) fn name(&self) -> String {
         format!("{}/{}", self.topic, self.partition)

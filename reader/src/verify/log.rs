@@ -4,12 +4,14 @@ use std::collections::VecDeque;
 
 use schemas::entry::Entry;
 use schemas::layout::LOG_PREFIX;
-use tlog::{Bundle, CHECKPOINT_PATH, Checkpoint, CheckpointError, Frontier, FsckError, Hash, NoteError, leaf_hash};
+use tlog::{Bundle, CHECKPOINT_PATH, Checkpoint, Frontier, FsckError, Hash, leaf_hash};
 
 use super::Options;
 use super::chain::Chains;
+use super::heads::Others;
 use super::receipts::Receipts;
 use super::report::Findings;
+use super::trust::Trust;
 use crate::{Archive, ReadError};
 
 /// Most entries of a log this version verifies: 32 bytes for the leaf, 32 for the root and about 200 for the seal each.
@@ -29,18 +31,21 @@ pub(crate) struct Log {
     pub(crate) roots: Vec<Hash>,
     pub(crate) chains: Chains,
     pub(crate) receipts: Receipts,
+    pub(crate) trust: Trust,
     pub(crate) pinned: bool,
+    /// When a quorum of witnesses had seen the head, seconds since the epoch.
+    pub(crate) witnessed_s: Option<u64>,
     pub(crate) notes: Vec<String>,
 }
 
 impl Log {
-    fn root_at(&self, size: u64) -> Option<Hash> {
+    pub(crate) fn root_at(&self, size: u64) -> Option<Hash> {
         usize::try_from(size).ok().and_then(|size| self.roots.get(size)).copied()
     }
 }
 
 /// The name of a log file in the archive.
-fn log_name(path: &str) -> String {
+pub(crate) fn log_name(path: &str) -> String {
     format!("{LOG_PREFIX}/{path}")
 }
 
@@ -55,55 +60,55 @@ pub(crate) fn read(
         findings.add("T30", "log", "empty input: the archive holds no checkpoint");
         return Ok(None);
     };
-    let origin = options.origin.clone().or_else(|| options.keys.first().map(|key| key.name().to_owned()));
-    let mut log = Log { origin: origin.unwrap_or_default(), ..Log::default() };
-    let Some(head) = open_note(&note, &log.origin, options, "checkpoint", findings) else {
+    let trust = Trust::open(archive, options, findings)?;
+    let mut log = Log { origin: trust.origin.clone(), trust, ..Log::default() };
+    // who may sign a head is known only after the entries below it: until then its text is just what is to be proven
+    let Ok((head, _)) = Checkpoint::parse_note(&note) else {
+        log.trust.judge(&note, "checkpoint", findings);
         return Ok(Some(log));
     };
     log.size = head.size();
     log.root = Some(*head.root());
-    if head.size() == 0 {
-        findings.add("T30", "log", "empty input: the log holds no entry");
-        return Ok(Some(log));
-    }
     if head.size() > ENTRIES_MAX {
         return Err(ReadError::TooLarge { name: log_name(CHECKPOINT_PATH), limit: ENTRIES_MAX, unit: "log entries" });
     }
-    read_entries(archive, &mut log, progress, findings)?;
+    if head.size() == 0 {
+        findings.add("T30", "log", "empty input: the log holds no entry");
+    } else {
+        read_entries(archive, &mut log, progress, findings)?;
+    }
+    if let Some(judged) = log.trust.judge(&note, "checkpoint", findings) {
+        log.witnessed_s = log.trust.quorum(&judged, &mut log.notes, findings);
+    }
+    check_closings(archive, &log, findings)?;
     check_pin(&mut log, options, findings);
-    check_older(archive, &mut log, options, findings)?;
+    check_older(archive, &mut log, findings)?;
     Ok(Some(log))
 }
 
-/// Opens a checkpoint note; a fault is a finding, and the text is used all the same if it can be read at all, so that
-/// everything that is wrong gets reported.
-fn open_note(
-    bytes: &[u8],
-    origin: &str,
-    options: &Options,
-    place: &str,
-    findings: &mut Findings,
-) -> Option<Checkpoint> {
-    match Checkpoint::open(bytes, origin, &options.keys) {
-        Ok(opened) => Some(opened.checkpoint),
-        Err(error) => {
-            let (code, text) = match &error {
-                CheckpointError::WrongOrigin { got, expected } => {
-                    ("T12", format!("wrong origin: `{got}`, not `{expected}`"))
-                }
-                CheckpointError::NoLogSignature | CheckpointError::Note(NoteError::NoTrustedSignature) => {
-                    ("T12", "no trusted log signature".to_owned())
-                }
-                CheckpointError::Malformed(what) => ("T11", format!("malformed note: {what}")),
-                CheckpointError::Note(error @ NoteError::BadSignature { .. }) => {
-                    ("T11", format!("bad signature of known key: {error}"))
-                }
-                CheckpointError::Note(error) => ("T11", format!("malformed note: {error}")),
-            };
-            findings.add(code, place, text);
-            Checkpoint::parse_note(bytes).ok().map(|(checkpoint, _)| checkpoint)
-        }
+/// Every past epoch must have its closing head, signed by its own key: the thief of a later key cannot make it (T15).
+fn check_closings(archive: &Archive, log: &Log, findings: &mut Findings) -> Result<(), ReadError> {
+    for (number, epoch) in log.trust.epochs.iter().enumerate() {
+        let Some(size) = epoch.until else { continue };
+        let name = log_name(&tlog::checkpoint_path(size));
+        let found = archive.find(&name)?;
+        let mut own = Findings::default();
+        let judged = found.as_ref().and_then(|bytes| log.trust.judge(bytes, &name, &mut own));
+        let what = match &judged {
+            None if found.is_none() => "it is not there",
+            None => "it cannot be read",
+            Some(judged) if judged.head.size() != size || log.root_at(size) != Some(*judged.head.root()) => {
+                "it is of another tree"
+            }
+            Some(judged) if !judged.verified.as_ref().is_some_and(|verified| verified.is_by(&epoch.key)) => {
+                "the key of that epoch did not sign it"
+            }
+            Some(_) => continue,
+        };
+        let text = format!("epoch-closing checkpoint missing: epoch {number} closes at size {size}: {what}");
+        findings.object("T15", format!("epoch {number}"), text, &name);
     }
+    Ok(())
 }
 
 /// A store failure on its way through `tlog`.
@@ -126,6 +131,7 @@ fn read_entries(
             log,
             findings,
             progress,
+            others: Others::default(),
             frontier: Frontier::new(),
             next_bundle: 0,
             buffer: VecDeque::new(),
@@ -156,6 +162,7 @@ struct Entries<'a> {
     log: &'a mut Log,
     findings: &'a mut Findings,
     progress: &'a mut dyn FnMut(u64, u64),
+    others: Others,
     frontier: Frontier,
     next_bundle: u64,
     buffer: VecDeque<Vec<u8>>,
@@ -197,13 +204,26 @@ impl Entries<'_> {
         }
         let leaf = leaf_hash(entry);
         let log = &mut *self.log;
-        match Entry::decode(entry) {
-            Ok(Entry::Seal(seal)) => log.chains.take(index, leaf, &seal, &log.origin, &log.roots, self.findings),
-            Ok(Entry::Archive(receipt)) => {
-                log.receipts.take(index, receipt, &log.origin, &log.chains, self.findings);
+        let (findings, others) = (&mut *self.findings, &mut self.others);
+        let entry = Entry::decode(entry);
+        if !matches!(entry, Ok(Entry::Heads(_))) {
+            others.interrupt(index, findings);
+        }
+        match entry {
+            Ok(Entry::Seal(seal)) => log.chains.take(index, leaf, &seal, &log.origin, &log.roots, findings),
+            Ok(Entry::Archive(receipt)) => log.receipts.take(index, receipt, &log.origin, &log.chains, findings),
+            Ok(Entry::Key(key)) => log.trust.take(index, &key, findings),
+            Ok(Entry::Heads(heads)) => {
+                others.take_heads(index, &heads, &log.chains, &log.receipts, &log.trust, findings);
             }
-            Ok(Entry::Key(_) | Entry::Heads(_) | Entry::Incident(_)) => {}
-            Err(what) => self.findings.add("T09", format!("log entry {index}"), format!("entry not canonical: {what}")),
+            Ok(Entry::Incident(incident)) => {
+                others.take_incident(index, &incident, &log.trust, &mut log.notes, findings);
+            }
+            Err(error) => {
+                use std::error::Error as _;
+                let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
+                findings.add("T09", format!("log entry {index}"), format!("entry not canonical: {error}{cause}"));
+            }
         }
         self.frontier.append(leaf);
         self.log.leaves.push(leaf);
@@ -231,9 +251,8 @@ impl Iterator for Entries<'_> {
 /// The caller's own checkpoint: the log must be at least as long, and hold that very tree.
 fn check_pin(log: &mut Log, options: &Options, findings: &mut Findings) {
     let Some(bytes) = &options.pin else { return };
-    let before = findings.list.len();
-    let Some(pin) = open_note(bytes, &log.origin, options, "pin", findings) else { return };
-    let trusted = findings.list.len() == before;
+    let Some(judged) = log.trust.judge(bytes, "pin", findings) else { return };
+    let (pin, trusted) = (judged.head, judged.trusted);
     if pin.size() > log.size {
         let lost = pin.size() - log.size;
         let text =
@@ -250,7 +269,7 @@ fn check_pin(log: &mut Log, options: &Options, findings: &mut Findings) {
 }
 
 /// The archive's own older checkpoints: one that is larger than the head, or of another tree, gives a fork away.
-fn check_older(archive: &Archive, log: &mut Log, options: &Options, findings: &mut Findings) -> Result<(), ReadError> {
+fn check_older(archive: &Archive, log: &mut Log, findings: &mut Findings) -> Result<(), ReadError> {
     let folder = log_name("checkpoints");
     let names = archive.list(&folder)?;
     if names.len() > CHECKPOINTS_MAX {
@@ -262,11 +281,11 @@ fn check_older(archive: &Archive, log: &mut Log, options: &Options, findings: &m
     for name in names.iter().rev().take(CHECKPOINTS_MAX) {
         let Some(bytes) = archive.find(name)? else { continue };
         let mut own = Findings::default();
-        let Some(older) = open_note(&bytes, &log.origin, options, name, &mut own) else {
+        let Some(judged) = log.trust.judge(&bytes, name, &mut own) else {
             findings.extend(own);
             continue;
         };
-        let trusted = own.is_empty();
+        let (older, trusted) = (judged.head, judged.trusted);
         findings.extend(own);
         if *name != log_name(&tlog::checkpoint_path(older.size())) {
             findings.add("T11", name.clone(), format!("malformed note: its size is {}", older.size()));

@@ -9,11 +9,13 @@
 
 mod batch;
 mod chain;
+mod heads;
 mod layout;
 mod log;
 mod receipts;
 mod report;
 mod rows;
+mod trust;
 
 use std::collections::{HashMap, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -22,7 +24,7 @@ use std::sync::{Mutex, PoisonError};
 
 use schemas::layout::Table;
 use schemas::v1::StreamId;
-use tlog::VerifierKey;
+use tlog::{VerifierKey, WitnessPolicy};
 
 pub use self::chain::SEAL_EVENTS_MAX;
 pub use self::log::{CHECKPOINTS_MAX, ENTRIES_MAX};
@@ -43,6 +45,13 @@ pub const CLOCK_SLACK_S: i64 = 300;
 pub struct Options {
     /// Keys the caller trusts to sign the log (and witnesses, once there are any). None: policy not met.
     pub keys: Vec<VerifierKey>,
+    /// Offline root keys: with one, the policy note must be signed by it and says which key signs the log's first epoch,
+    /// which streams must be there, for how long, and which witnesses must have seen the head.
+    pub roots: Vec<VerifierKey>,
+    /// The policy note; the archive's own (`log/policy`) if `None`. Used only with `roots`.
+    pub policy: Option<Vec<u8>>,
+    /// Witnesses and quorum the caller demands, in place of the policy's.
+    pub witnesses: Option<WitnessPolicy>,
     /// The log's origin; the first key's name if `None`.
     pub origin: Option<String>,
     /// A checkpoint note the caller kept: the log must be an extension of it.
@@ -102,18 +111,28 @@ pub fn verify(archive: &Archive, options: &Options, progress: &(dyn Fn(Progress)
     if readable {
         objects = check_objects(archive, &names, &log, options, progress)?;
         findings.extend(std::mem::take(&mut objects.findings));
-        unreceipted = log.receipts.check_names(&names, &log.chains, due_ms(options), &mut notes, &mut findings);
+        unreceipted = log.receipts.check_names(
+            &names,
+            &log.chains,
+            due_ms(options),
+            expired_ms(&log, options),
+            &mut notes,
+            &mut findings,
+        );
     } else if !names.is_empty() {
         findings.add("T23", "log", format!("{} files no seal covers: no checkpoint could be read", names.len()));
     }
-    let waiting = missing(&log, &objects.seen, options, &mut findings);
+    let (waiting, expired) = missing(&log, &objects.seen, options, &mut findings);
     let (anchored, tail_age_s) = tail(&log, options, &mut findings, &mut notes);
     let waits = waiting.values().sum::<i64>();
     if waits > 0 {
         notes.push(format!("{} newest seals wait for their object", grouped(waits)));
     }
+    if expired > 0 {
+        notes.push(format!("{} batches expired by policy", grouped(expired)));
+    }
     findings.sort();
-    let outcome = findings.outcome(anchored, waits > 0 || unreceipted);
+    let outcome = findings.outcome(anchored, waits > 0 || unreceipted || expired > 0);
     let summary = |(key, stream): (&StreamKey, &chain::Stream)| {
         stream.summary(&StreamId(key.0), waiting.get(key).copied().unwrap_or(0))
     };
@@ -155,7 +174,9 @@ fn check_objects(
     progress: &(dyn Fn(Progress) + Sync),
 ) -> Result<Objects, ReadError> {
     let cores = || std::thread::available_parallelism().map_or(1, usize::from);
-    let threads = if options.threads == 0 { cores() } else { options.threads };
+    let threads = if options.threads == 0 { cores() } else { options.threads }.clamp(1, THREADS_MAX);
+    // few objects: their row groups are shared out
+    let helpers = threads.div_ceil(names.len().max(1));
     let total = u64::try_from(names.len()).unwrap_or(u64::MAX);
     let (next, bytes, done) = (AtomicUsize::new(0), AtomicU64::new(0), AtomicU64::new(0));
     let merged = Mutex::new(Ok(Objects::default()));
@@ -163,7 +184,7 @@ fn check_objects(
         loop {
             let index = next.fetch_add(1, Ordering::Relaxed);
             let Some(name) = names.get(index) else { return };
-            let result = check_one(archive, name, log, options);
+            let result = check_one(archive, name, log, helpers);
             let size = result.as_ref().map_or(0, |(_, size)| *size);
             let mut merged = merged.lock().unwrap_or_else(PoisonError::into_inner);
             let (Ok(objects), Ok((checked, _))) = (merged.as_mut(), &result) else {
@@ -194,7 +215,7 @@ fn check_objects(
         }
     };
     std::thread::scope(|scope| {
-        for _ in 1..threads.clamp(1, THREADS_MAX).min(names.len().max(1)) {
+        for _ in 1..threads.min(names.len().max(1)) {
             scope.spawn(work);
         }
         work();
@@ -203,7 +224,7 @@ fn check_objects(
 }
 
 /// Checks one object. A decoder that panics on forged bytes must not end the check: it is a finding like any other.
-fn check_one(archive: &Archive, name: &str, log: &Log, options: &Options) -> Result<(rows::Checked, u64), ReadError> {
+fn check_one(archive: &Archive, name: &str, log: &Log, helpers: usize) -> Result<(rows::Checked, u64), ReadError> {
     let broken = |text: &str| {
         let mut checked = rows::Checked::default();
         checked.findings.object("T28", name, text, name);
@@ -220,7 +241,7 @@ fn check_one(archive: &Archive, name: &str, log: &Log, options: &Options) -> Res
     let size = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
     let mut findings = Findings::default();
     log.receipts.check_bytes(name, &bytes, &mut findings);
-    let checked = catch_unwind(AssertUnwindSafe(|| rows::check(name, bytes, log, &options.keys)));
+    let checked = catch_unwind(AssertUnwindSafe(|| rows::check(name, bytes, log, &log.trust.keys, helpers)));
     let mut checked = checked.unwrap_or_else(|_| broken("object cannot be read: the decoder gave up"));
     checked.findings.extend(findings);
     Ok((checked, size))
@@ -231,15 +252,23 @@ fn due_ms(options: &Options) -> Option<i64> {
     options.now_s.zip(options.archive_lag_s).map(|(now, lag)| now.saturating_sub(lag).saturating_mul(1000))
 }
 
-/// Seals whose batch is in no object, and streams without any. Gives the number of seals that may still wait.
+/// What was sealed before then may be gone, by the policy's retention; milliseconds since the epoch.
+fn expired_ms(log: &Log, options: &Options) -> Option<i64> {
+    let days = log.trust.policy.as_ref().map(|policy| policy.retention_days).filter(|days| *days > 0)?;
+    let seconds = i64::try_from(days.saturating_mul(86_400)).unwrap_or(i64::MAX);
+    options.now_s.map(|now| now.saturating_sub(seconds).saturating_mul(1000))
+}
+
+/// Seals whose batch is in no object, and streams without any. Gives the number of seals that may still wait, and how
+/// many are gone by the policy.
 fn missing(
     log: &Log,
     seen: &HashMap<(StreamKey, i64), usize>,
     options: &Options,
     findings: &mut Findings,
-) -> HashMap<StreamKey, i64> {
+) -> (HashMap<StreamKey, i64>, i64) {
     let mut waiting = HashMap::new();
-    let due = due_ms(options);
+    let (due, expired, mut expired_count) = (due_ms(options), expired_ms(log, options), 0);
     for (key, stream) in &log.chains.streams {
         let absent = |seal: &&chain::Seal| !seen.contains_key(&(*key, seal.seal_seq));
         // the newest seals, as long as nothing of them is lost yet: heartbeats hold no row
@@ -249,13 +278,18 @@ fn missing(
         let settled = stream.seals.len() - late;
         let data = stream.seals.iter().skip(settled).filter(|seal| seal.count > 0).count();
         waiting.insert(*key, i64::try_from(data).unwrap_or(i64::MAX));
-        let mut gone = 0;
+        let (mut gone, mut gone_by_policy) = (0, 0);
         for seal in stream.seals.iter().take(settled).filter(absent) {
             gone += 1;
+            if expired.is_some_and(|expired| seal.closed_at < expired) {
+                expired_count += 1;
+                gone_by_policy += 1;
+                continue;
+            }
             let text = format!("data of a sealed batch missing: {} events in no object", grouped(seal.count));
             findings.add("T06", format!("{} seal {}", stream.name(), grouped(seal.seal_seq)), text);
         }
-        if settled > 0 && gone == settled {
+        if settled > 0 && gone == settled && gone_by_policy < gone {
             findings.add("T22", stream.name(), "stream missing: no object holds any of its batches");
         }
     }
@@ -263,19 +297,41 @@ fn missing(
     for expected in options.expected_streams.iter().filter(|id| !known.contains(&id.0)) {
         findings.add("T22", format!("stream {expected}"), "stream missing: the log has no seal of it");
     }
-    waiting
+    let policy = log.trust.policy.as_ref();
+    for (policy, topic) in policy.iter().flat_map(|policy| policy.streams.iter().map(move |topic| (policy, topic))) {
+        let cluster = policy.cluster.as_deref().unwrap_or_default();
+        for partition in 0..i32::try_from(topic.partitions).unwrap_or(i32::MAX).min(PARTITIONS_MAX) {
+            let id = schemas::leaf::stream_id(cluster, &topic.topic, &topic.topic_id, partition);
+            if !known.contains(&id.0) {
+                let place = format!("{}/{partition}", topic.topic);
+                findings.add("T22", place, "stream missing: the policy expects it and the log has no seal of it");
+            }
+        }
+    }
+    (waiting, expired_count)
 }
+
+/// Most partitions of one topic that are looked for.
+const PARTITIONS_MAX: i32 = 100_000;
 
 /// What is known about the log's end: anchored or not, and the age of the newest seal.
 fn tail(log: &Log, options: &Options, findings: &mut Findings, notes: &mut Vec<String>) -> (bool, Option<i64>) {
     let newest = log.chains.newest_closed_at.map(|ms| ms.div_euclid(1000));
     let age = options.now_s.zip(newest).map(|(now, newest)| now.saturating_sub(newest));
     let mut anchored = log.pinned;
+    let policy_age = log.trust.policy.as_ref().and_then(|policy| i64::try_from(policy.max_tail_age_s).ok());
+    let max_age = policy_age.map_or(options.max_tail_age_s, |age| age.min(options.max_tail_age_s));
+    // a quorum had seen this very head: an anchor as of then, and of now if then is not long ago
+    let witnessed = log.witnessed_s.and_then(|time| i64::try_from(time).ok());
+    if let (Some(time), None) = (witnessed, options.now_s) {
+        notes.push(format!("tail anchored by the witnesses as of {time}; what came later is not known"));
+        anchored = true;
+    }
     if let Some(age) = age {
         if age < -CLOCK_SLACK_S {
             findings.add("T20", "tail", format!("time outside anchor window: newest seal is {} s ahead", -age));
-        } else if age > options.max_tail_age_s {
-            let text = format!("tail stale: newest seal is {age} s old, at most {} allowed", options.max_tail_age_s);
+        } else if age > max_age {
+            let text = format!("tail stale: newest seal is {age} s old, at most {max_age} allowed");
             findings.add("T19", "tail", text);
         } else {
             anchored = true;
@@ -283,6 +339,10 @@ fn tail(log: &Log, options: &Options, findings: &mut Findings, notes: &mut Vec<S
     }
     if !anchored && options.pin.is_none() && options.now_s.is_none() {
         notes.push("tail not anchored: without a pinned checkpoint or a time nobody can tell a cut-off log".to_owned());
+    }
+    let rests = !log.pinned && witnessed.is_none() && (!anchored || log.trust.epochs.len() > 1);
+    if log.root.is_some() && rests {
+        notes.push("current epoch rests on its key alone: neither a pin nor a witness has seen its heads".to_owned());
     }
     (anchored, age)
 }

@@ -38,6 +38,11 @@ impl Receipts {
         self.objects.get(name)
     }
 
+    /// The next seal of a stream without a receipt.
+    pub(crate) fn next(&self, key: &StreamKey) -> i64 {
+        self.next.get(key).copied().unwrap_or(0)
+    }
+
     /// Takes the receipt at log index `index`; `chains` holds the seals before it.
     pub(crate) fn take(
         &mut self,
@@ -125,6 +130,7 @@ impl Receipts {
         names: &[String],
         chains: &Chains,
         due_ms: Option<i64>,
+        expired_ms: Option<i64>,
         notes: &mut Vec<String>,
         findings: &mut Findings,
     ) -> bool {
@@ -132,6 +138,10 @@ impl Receipts {
         let mut gone: Vec<_> = self.objects.iter().filter(|(name, _)| !listed.contains(name.as_str())).collect();
         gone.sort_by_key(|(name, _)| *name);
         for (name, receipt) in gone {
+            let closed = chains.streams.get(&receipt.stream).and_then(|stream| stream.seal(receipt.last_seal));
+            if closed.is_some_and(|seal| expired_ms.is_some_and(|expired| seal.closed_at < expired)) {
+                continue; // its seals are counted as expired
+            }
             let text = format!("object of an ARCHIVE receipt missing (log entry {})", receipt.index);
             findings.object("T06", name.as_str(), text, name);
         }

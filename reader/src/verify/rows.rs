@@ -11,6 +11,10 @@
 //! object's receipt (`receipts`); of a stream's newest object, which may have none yet, it is not. No row can be changed
 //! that way, and this crate never lets those parts decide which rows it reads.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+
 use bytes::Bytes;
 use columns::Rows;
 use columns::footer::FooterBatch;
@@ -19,7 +23,7 @@ use schemas::v1::SealEnvelope;
 use schemas::{Record as _, leaf};
 use sha2::{Digest as _, Sha256};
 use tlog::note::KeyKind;
-use tlog::{Hash, VerifierKey, leaf_hash, root_of, seal_signed_bytes};
+use tlog::{Hash, VerifierKey, leaf_hash, leaf_hashes, root_of, seal_signed_bytes};
 
 use super::batch::{Batch, Deal};
 use super::chain::{Seal, Stream, StreamKey};
@@ -27,6 +31,9 @@ use super::layout;
 use super::log::Log;
 use super::report::{Findings, grouped};
 use crate::fetch::ObjectRows;
+
+/// Rows whose leaf inputs lie in the buffer together: few enough to stay in a core's own cache.
+const CHUNK_ROWS: usize = 64;
 
 /// What one object comes to.
 #[derive(Debug, Default)]
@@ -37,9 +44,9 @@ pub(crate) struct Checked {
     pub(crate) rows: u64,
 }
 
-/// Checks one object.
-pub(crate) fn check(name: &str, bytes: Bytes, log: &Log, keys: &[VerifierKey]) -> Checked {
-    let mut check = Check { name, log, keys, out: Checked::default() };
+/// Checks one object, its row groups by up to `helpers` threads.
+pub(crate) fn check(name: &str, bytes: Bytes, log: &Log, keys: &[VerifierKey], helpers: usize) -> Checked {
+    let mut check = Check { name, log, keys, helpers, out: Checked::default() };
     check.object(bytes);
     check.out
 }
@@ -48,6 +55,7 @@ struct Check<'a> {
     name: &'a str,
     log: &'a Log,
     keys: &'a [VerifierKey],
+    helpers: usize,
     out: Checked,
 }
 
@@ -105,9 +113,7 @@ impl Check<'_> {
         }
         self.check_name(first, stream);
         self.check_receipt(StreamKey(id.0));
-        for (group, deal) in deals.into_iter().enumerate() {
-            self.group(&object, group, deal, stream);
-        }
+        self.groups(&object, deals, stream);
     }
 
     /// An object that lies elsewhere than its first seal says would be missed by who looks by time.
@@ -155,6 +161,11 @@ impl Check<'_> {
         }
         let id = u32::from_be_bytes(envelope.key_id.0);
         let mut known = self.keys.iter().filter(|key| key.kind() == KeyKind::Ed25519 && key.id() == id).peekable();
+        let may_sign = known.peek().is_none_or(|key| self.log.trust.may_sign(key, size));
+        if !may_sign {
+            let text = format!("key used outside its epoch: {id:08x} signed the envelope at tree size {size}");
+            self.find("T13", place, text);
+        }
         if known.peek().is_none() {
             self.find("T12", place, format!("no trusted log signature: envelope is signed by unknown key {id:08x}"));
         } else if !known.any(|key| key.verify_message(&seal_signed_bytes(&entry), &envelope.signature.0)) {
@@ -162,54 +173,110 @@ impl Check<'_> {
         }
     }
 
-    /// Every row of a row group to its batch, then every batch to its seal.
-    fn group(&mut self, object: &ObjectRows, group: usize, members: Vec<(&FooterBatch, &Seal)>, stream: &Stream) {
+    /// Every row group, by up to `helpers` threads; findings stay in the order of the groups.
+    fn groups(&mut self, object: &ObjectRows, deals: Vec<Vec<(&FooterBatch, &Seal)>>, stream: &Stream) {
+        let next = AtomicUsize::new(0);
+        let slots: Vec<_> = deals.into_iter().map(|deal| Mutex::new((deal, Findings::default(), 0))).collect();
+        let work = || {
+            loop {
+                let group = next.fetch_add(1, Ordering::Relaxed);
+                let Some(slot) = slots.get(group) else { return };
+                let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
+                let members = std::mem::take(&mut slot.0);
+                let mut rows = Group { name: self.name, group, stream, findings: Findings::default(), rows: 0 };
+                if catch_unwind(AssertUnwindSafe(|| rows.check(object, members))).is_err() {
+                    rows.unreadable("the decoder gave up");
+                }
+                (slot.1, slot.2) = (rows.findings, rows.rows);
+            }
+        };
+        std::thread::scope(|scope| {
+            for _ in 1..self.helpers.min(slots.len()) {
+                scope.spawn(work);
+            }
+            work();
+        });
+        for slot in slots {
+            let (_, findings, rows) = slot.into_inner().unwrap_or_else(PoisonError::into_inner);
+            self.out.findings.extend(findings);
+            self.out.rows += rows;
+        }
+    }
+}
+
+/// One row group on its way.
+struct Group<'a> {
+    name: &'a str,
+    group: usize,
+    stream: &'a Stream,
+    findings: Findings,
+    rows: u64,
+}
+
+impl Group<'_> {
+    /// Every row to its batch, then every batch to its seal. One buffer holds the leaf inputs of [`CHUNK_ROWS`].
+    fn check(&mut self, object: &ObjectRows, members: Vec<(&FooterBatch, &Seal)>) {
+        let (name, group) = (self.name, self.group);
         let batches = members.into_iter().map(|(footer, seal)| {
             let first_row = i64::try_from(footer.first_row_in_group).unwrap_or(i64::MAX);
             Batch::new(seal, group_hashes(footer), first_row)
         });
-        let mut deal = Deal::new(self.name, group, batches.collect(), object.rows_of(group), stream);
+        let mut deal = Deal::new(name, group, batches.collect(), object.rows_of(group), self.stream);
         let reader = match object.group(group) {
             Ok(reader) => reader,
-            Err(error) => return self.unreadable(group, &chain_text(&error)),
+            Err(error) => return self.unreadable(&chain_text(&error)),
         };
         let id = object.footer().stream_id;
-        let mut input = Vec::new();
+        let (mut input, mut ends, mut leaves, mut bad) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for batch in reader {
             let batch = match batch {
                 Ok(batch) => batch,
-                Err(error) => return self.unreadable(group, &chain_text(&error)),
+                Err(error) => return self.unreadable(&chain_text(&error)),
             };
-            let mut rows = match Rows::new(object.table(), &batch) {
+            let rows = match Rows::new(object.table(), &batch) {
                 Ok(rows) => rows,
                 Err(error) => {
                     let text = format!("schema does not match seal: {}", chain_text(&error));
-                    return self.find("T21", format!("{} rg {group}", self.name), text);
+                    return self.findings.object("T21", format!("{name} rg {group}"), text, name);
                 }
             };
-            for row in 0..batch.num_rows() {
-                self.out.rows += 1;
+            for from in (0..batch.num_rows()).step_by(CHUNK_ROWS) {
+                let to = from.saturating_add(CHUNK_ROWS).min(batch.num_rows());
                 input.clear();
-                let leaf = match rows.leaf_input(row, id, &mut input) {
-                    Ok(()) => leaf_hash(&input),
-                    Err(error) => {
-                        let text = format!("row not canonical: {}", chain_text(&error));
-                        let at = deal.row();
-                        let place = format!("{} rg {group}", stream.name());
-                        self.out.findings.rows("T09", place, text, self.name, (at, at));
-                        Hash::ZERO
+                ends.clear();
+                leaves.clear();
+                bad.clear();
+                for row in from..to {
+                    let start = input.len();
+                    if let Err(error) = rows.leaf_input(row, id, &mut input) {
+                        input.truncate(start);
+                        bad.push((row - from, chain_text(&error)));
                     }
-                };
-                // a cell that cannot be read has made the leaf fail already
-                let meta = rows.meta(row).unwrap_or_default();
-                deal.take(meta.seq, meta.offset, leaf, &mut self.out.findings);
+                    ends.push(input.len());
+                }
+                leaf_hashes(&input, &ends, &mut leaves);
+                for (at, text) in bad.drain(..) {
+                    if let Some(leaf) = leaves.get_mut(at) {
+                        *leaf = Hash::ZERO;
+                    }
+                    let at = deal.row().saturating_add(i64::try_from(at).unwrap_or(0));
+                    let place = format!("{} rg {group}", self.stream.name());
+                    self.findings.rows("T09", place, format!("row not canonical: {text}"), name, (at, at));
+                }
+                for (row, leaf) in (from..to).zip(&leaves) {
+                    // a cell that cannot be read has made the leaf fail already
+                    let (seq, offset) = rows.place(row).unwrap_or_default();
+                    deal.take(seq, offset, *leaf, &mut self.findings);
+                }
+                self.rows += u64::try_from(to - from).unwrap_or(0);
             }
         }
-        deal.finish(&mut self.out.findings);
+        deal.finish(&mut self.findings);
     }
 
-    fn unreadable(&mut self, group: usize, text: &str) {
-        self.find("T28", format!("{} rg {group}", self.name), format!("object cannot be read: {text}"));
+    fn unreadable(&mut self, text: &str) {
+        let place = format!("{} rg {}", self.name, self.group);
+        self.findings.object("T28", place, format!("object cannot be read: {text}"), self.name);
     }
 }
 

@@ -316,7 +316,7 @@ pub(crate) fn put(dir: &Path, name: &str, bytes: &[u8]) {
 }
 
 pub(crate) fn leaves(table: Table, id: v1::StreamId, rows: &[Row]) -> Vec<Hash> {
-    let mut mapped = Rows::new(table, &batch_of(table, rows)).unwrap();
+    let mapped = Rows::new(table, &batch_of(table, rows)).unwrap();
     (0..rows.len())
         .map(|row| {
             let mut input = Vec::new();

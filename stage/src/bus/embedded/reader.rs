@@ -23,8 +23,6 @@ struct Held {
     partition: i32,
     next: i64,
     paused: bool,
-    /// Generation since which this member has it; 0 without a group.
-    since: u64,
 }
 
 struct Member {
@@ -78,7 +76,7 @@ impl EmbeddedReader {
             .ok_or_else(|| missing("read", at, "the topic is not in the reader's list"))?;
         let topic = self.topics.get(index).cloned().ok_or_else(|| missing("read", at, "no such topic"))?;
         topic.bounds(at.partition)?;
-        Ok(Held { index, topic, partition: at.partition, next: position.next_offset, paused: false, since: 0 })
+        Ok(Held { index, topic, partition: at.partition, next: position.next_offset, paused: false })
     }
 
     /// Takes over a new assignment, if there is one.
@@ -95,25 +93,24 @@ impl EmbeddedReader {
             return Err(BusError::new(BusErrorKind::Fenced, operation, reason));
         };
         let mut fresh = Vec::new();
-        for (index, partition, since) in &wanted {
-            let known = |held: &Held| (held.index, held.partition, held.since) == (*index, *partition, *since);
-            if !self.held.iter().any(known)
+        for (index, partition) in &wanted {
+            if !self.held.iter().any(|held| held.index == *index && held.partition == *partition)
                 && let Some(topic) = self.topics.get(*index)
             {
-                fresh.push((*index, Arc::clone(topic), *partition, *since));
+                fresh.push((*index, Arc::clone(topic), *partition));
             }
         }
-        let starts = self.starts(&member.group, fresh.iter().map(|(_, topic, partition, _)| (topic, *partition)))?;
+        let starts = self.starts(&member.group, fresh.iter().map(|(_, topic, partition)| (topic, *partition)))?;
         self.held.retain(|held| {
-            let keep = wanted.contains(&(held.index, held.partition, held.since));
+            let keep = wanted.contains(&(held.index, held.partition));
             if !keep {
                 change.revoked.push(name(&held.topic, held.partition));
             }
             keep
         });
-        for ((index, topic, partition, since), next) in fresh.into_iter().zip(starts) {
+        for ((index, topic, partition), next) in fresh.into_iter().zip(starts) {
             change.assigned.push(name(&topic, partition));
-            self.held.push(Held { index, topic, partition, next, paused: false, since });
+            self.held.push(Held { index, topic, partition, next, paused: false });
         }
         if let Some(member) = &mut self.member {
             member.seen = generation;
