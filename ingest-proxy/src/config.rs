@@ -27,6 +27,9 @@ pub struct ProxyConfig {
     pub masker_public_key: PathBuf,
     /// Target used when the client's `database` names none.
     pub default_target: Option<String>,
+    /// Threads that serve sessions, at most 256; a session stays on one. 0, the default, is half of the processors, at
+    /// least one: the journal, the bus and what else runs on the machine have the other half.
+    pub threads: usize,
     /// Sessions of this process. Default 1000.
     pub sessions_max: usize,
     /// Sessions of one principal. Default 100.
@@ -54,6 +57,7 @@ impl Default for ProxyConfig {
             allow_cleartext_password: false,
             masker_public_key: PathBuf::from("keys/masker.pub"),
             default_target: None,
+            threads: 0,
             sessions_max: 1000,
             sessions_per_principal_max: 100,
             handshake_timeout_ms: 10_000,
@@ -197,6 +201,8 @@ impl Default for TargetConfig {
 
 /// Most sessions of a process that can be configured.
 const SESSIONS_MAX: usize = 100_000;
+/// Most threads for sessions that can be configured.
+const THREADS_MAX: usize = 256;
 /// Longest time that can be configured, milliseconds: an hour.
 const TIME_MS_MAX: u64 = 3_600_000;
 
@@ -232,6 +238,7 @@ impl ProxyConfig {
         };
         let time = |ms: u64| (1..=TIME_MS_MAX).contains(&ms);
         need("sessions_max", (1..=SESSIONS_MAX).contains(&self.sessions_max), "must be 1 to 100000")?;
+        need("threads", self.threads <= THREADS_MAX, "must be at most 256")?;
         need("sessions_per_principal_max", self.sessions_per_principal_max > 0, "must be at least 1")?;
         need("handshake_timeout_ms", time(self.handshake_timeout_ms), "must be 1 to 3600000")?;
         need("drain_ms", self.drain_ms <= TIME_MS_MAX, "must be at most 3600000")?;
@@ -291,8 +298,9 @@ mod tests {
         };
         assert!(good.check().is_ok());
         type Change = fn(&mut ProxyConfig);
-        let cases: [(Change, &str); 6] = [
+        let cases: [(Change, &str); 7] = [
             (|config| config.sessions_max = 0, "sessions_max"),
+            (|config| config.threads = 257, "threads"),
             (|config| config.identity.issuer.clear(), "identity.issuer"),
             (|config| config.tls_key = Some("k.pem".into()), "tls_key"),
             (|config| config.allow_cleartext_password = false, "tls_certificate"),

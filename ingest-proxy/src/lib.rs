@@ -14,5 +14,6 @@ pub mod session;
 pub mod start;
 pub mod tap;
 pub mod target;
+mod workers;
 
 pub use start::{ProxyRunning, start};

@@ -29,6 +29,7 @@ use crate::protocol::postgres::message::build::{self, Report};
 use crate::protocol::postgres::message::startup::Startup;
 use crate::tap::Tap;
 use crate::target::Dialer;
+use crate::workers::Places;
 
 /// First byte of a TLS record that holds a handshake.
 const TLS_HANDSHAKE: u8 = 0x16;
@@ -61,6 +62,8 @@ pub(crate) struct Shared {
     pub(crate) metrics: Arc<Metrics>,
     /// Stable name of this process.
     pub(crate) instance: String,
+    /// Where sessions run.
+    pub(crate) workers: Places,
 }
 
 /// Accepts until asked to drain, then waits for the sessions. Sessions see `level` themselves.
@@ -86,9 +89,14 @@ pub(crate) async fn listen(listener: TcpListener, shared: Arc<Shared>, mut level
             turn_away(&stream);
             continue;
         };
-        let (shared, level) = (Arc::clone(&shared), level.clone());
-        tokio::spawn(async move {
-            connection(&shared, stream, peer, level).await;
+        // Taken out of this runtime's poller and put into the worker's own: from here on no other thread wakes for it.
+        let Ok(stream) = stream.into_std() else { continue };
+        let (serving, level) = (Arc::clone(&shared), level.clone());
+        shared.workers.spawn(async move {
+            match TcpStream::from_std(stream) {
+                Ok(stream) => connection(&serving, stream, peer, level).await,
+                Err(error) => tracing::warn!(%error, "a connection could not be served"),
+            }
             drop(place);
         });
     }

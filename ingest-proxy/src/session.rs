@@ -116,6 +116,7 @@ pub struct Records {
     payload: Vec<u8>,
     plain: Vec<u8>,
     failed: Option<EncryptError>,
+    gathers: bool,
 }
 
 impl Records {
@@ -132,7 +133,15 @@ impl Records {
             payload: Vec::new(),
             plain: Vec::new(),
             failed: None,
+            gathers: false,
         }
+    }
+
+    /// Lets [`Records::settle`] give way once before it waits, so that the sessions of the same thread that have a
+    /// request too hand it in first: one sync then serves all of them. For sessions that do wait.
+    #[must_use]
+    pub fn gathering(self, gathers: bool) -> Self {
+        Self { gathers, ..self }
     }
 
     /// Sets the time of the records that follow, microseconds since epoch UTC.
@@ -240,6 +249,9 @@ impl Records {
     /// [`RecordError`]; what was observed must not be forwarded.
     pub async fn settle(&mut self) -> Result<(), RecordError> {
         self.hand_in().await?;
+        if self.gathers {
+            tokio::task::yield_now().await;
+        }
         Ok(self.tap.settle().await?)
     }
 }

@@ -22,11 +22,10 @@ use crate::listener::{Shared, listen};
 use crate::metrics::{Exporter, Metrics, Snapshot};
 use crate::tap::{self, Tap};
 use crate::target::{Dialer, provider, system_authorities};
+use crate::workers::Workers;
 
 /// Protocol name in TLS (ALPN), as registered for PostgreSQL.
 pub(crate) const ALPN: &[u8] = b"postgresql";
-/// Threads that serve connections.
-const WORKERS: usize = 2;
 /// How often the request to stop is looked at.
 const STOP_POLL: Duration = Duration::from_millis(50);
 /// Longest wait until the bus has what the sessions recorded, when draining; the rest is replayed at the next start.
@@ -116,11 +115,8 @@ pub fn start(config: &ProxyConfig, env: &Env) -> Result<ProxyRunning, StageFailu
     let socket = std::net::TcpListener::bind(address).map_err(|source| StartError::Listen { address, source })?;
     socket.set_nonblocking(true)?;
     let listen_addr = socket.local_addr()?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(WORKERS)
-        .thread_name("proxy")
-        .enable_all()
-        .build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let workers = Workers::start(config.threads)?;
     let journal_options = journal::Options {
         bytes_max: config.journal.bytes_max,
         segment_bytes: config.journal.segment_bytes,
@@ -141,11 +137,13 @@ pub fn start(config: &ProxyConfig, env: &Env) -> Result<ProxyRunning, StageFailu
         principals: Arc::default(),
         metrics: Arc::clone(&metrics),
         instance: env.instance.clone(),
+        workers: workers.places(),
     });
     let (shutdown, carrier) = (env.shutdown.clone(), Arc::clone(&tap));
     let stopping = (Arc::clone(&tap), Arc::clone(&journal));
     let running = Running::spawn("proxy", &env.shutdown, move || {
         let served = runtime.block_on(serve(socket, shared, shutdown.clone()));
+        workers.stop();
         runtime.shutdown_timeout(Duration::from_secs(1));
         flush(&carrier, &journal, &shutdown);
         carrier.stop();

@@ -348,8 +348,8 @@ impl Tap {
             let partition = partition_for(key.as_bytes(), self.options.partitions);
             open.send(topic, partition, Some(key.as_bytes()), Some(&value)).map_err(|error| {
                 // A lasting refusal of this very call: the record's own fault (its size), as the writer is open.
-                let refused = (error.kind == BusErrorKind::Fatal).then_some(entry.index);
-                SendError { error, refused }
+                let lasting = [BusErrorKind::Fatal, BusErrorKind::TooLarge].contains(&error.kind);
+                SendError { error, refused: lasting.then_some(entry.index) }
             })?;
         }
         Ok(open.commit(None)?)

@@ -1,7 +1,9 @@
 //! A relayed session from the socket to the bus (I-01, I-02, I-03, I-06; P10, P11).
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use ingest_proxy::encrypt::{MaskerKey, SessionCipher, derive_key_pair};
@@ -16,7 +18,7 @@ use schemas::topics::Topics;
 use schemas::v1::{FrameKind, RawFrame, Session, SessionState, Uuid};
 use stage::bus::embedded::{Embedded, EmbeddedConfig};
 use stage::bus::{Assign, Batch, Bus, Cleanup, PollLimit, Position, ReaderSpec, TopicPartition, TopicSpec};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 
 const ID: Uuid = Uuid([5; 16]);
 
@@ -192,4 +194,102 @@ fn an_expired_token_and_an_over_long_statement_end_the_session_in_words() {
         world.tap.stop();
         world.journal.close();
     }
+}
+
+/// A link that keeps what is written until it is flushed, as TLS may.
+struct Keeps<S>(S, Vec<u8>);
+
+impl<S: AsyncRead + Unpin> AsyncRead for Keeps<S> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(cx, buf)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Keeps<S> {
+    fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, buf: &[u8]) -> Poll<std::io::Result<usize>> {
+        self.1.extend_from_slice(buf);
+        Poll::Ready(Ok(buf.len()))
+    }
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        let Self(link, kept) = &mut *self;
+        while !kept.is_empty() {
+            let Poll::Ready(written) = Pin::new(&mut *link).poll_write(cx, kept)? else { return Poll::Pending };
+            kept.drain(..written);
+        }
+        Pin::new(link).poll_flush(cx)
+    }
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        let Poll::Ready(()) = self.as_mut().poll_flush(cx)? else { return Poll::Pending };
+        Pin::new(&mut self.0).poll_shutdown(cx)
+    }
+}
+
+#[test]
+fn what_a_link_keeps_back_is_flushed_in_both_directions_however_little_the_peer_takes() {
+    let world = World::new();
+    block(async {
+        // The pipes hold less than a message, so each flush comes to wait.
+        let (mut psql, client) = tokio::io::duplex(64);
+        let (mut postgres, target) = tokio::io::duplex(64);
+        let (mut records, mut observer) = (world.records(Guarantee::Journaled), Observer::new(Limits::default()));
+        open(&mut records).await;
+        let (client, target) = (Keeps(client, Vec::new()), Keeps(target, Vec::new()));
+        let (mut asked, mut told) = (Vec::new(), Vec::new());
+        build::query(&mut asked, &[b' '; 1000]);
+        build::message(&mut told, b'N', |out| out.resize(1000, b'n'));
+        build::ready_for_query(&mut told, b'I');
+        let peers = async {
+            for _ in 0..3 {
+                let mut seen = vec![0u8; asked.len()];
+                let (sent, read) = tokio::join!(psql.write_all(&asked), postgres.read_exact(&mut seen));
+                assert!(sent.is_ok() && read.is_ok() && seen == asked);
+                let mut heard = vec![0u8; told.len()];
+                let (sent, read) = tokio::join!(postgres.write_all(&told), psql.read_exact(&mut heard));
+                assert!(sent.is_ok() && read.is_ok() && heard == told);
+            }
+        };
+        let session = relay(&mut records, &mut observer, client, target, control(now() + 60_000_000), now);
+        let all = tokio::time::timeout(Duration::from_secs(20), async {
+            tokio::select! {
+                end = session => panic!("{end}"),
+                () = peers => {}
+            }
+        });
+        all.await.unwrap();
+    });
+    world.tap.stop();
+    world.journal.close();
+}
+
+#[test]
+fn a_session_that_is_never_idle_ends_with_its_token_too() {
+    let world = World::new();
+    let (end, answered) = block(async {
+        let (psql, client) = tokio::io::duplex(1 << 16);
+        let (postgres, target) = tokio::io::duplex(1 << 16);
+        let (mut records, mut observer) = (world.records(Guarantee::Buffered), Observer::new(Limits::default()));
+        open(&mut records).await;
+        let (mut notices, mut flushes) = (Vec::new(), Vec::new());
+        build::message(&mut notices, b'N', |out| out.extend_from_slice(b"\0"));
+        build::message(&mut flushes, b'H', |_| {});
+        // Both peers write without end, and read what they get.
+        let flood = |link: tokio::io::DuplexStream, bytes: Vec<u8>| async move {
+            let ((mut reads, mut writes), mut nowhere) = (tokio::io::split(link), tokio::io::sink());
+            let write = async {
+                while writes.write_all(&bytes).await.is_ok() {
+                    tokio::task::yield_now().await;
+                }
+            };
+            let (_, read) = tokio::join!(write, tokio::io::copy(&mut reads, &mut nowhere));
+            read.unwrap_or(0)
+        };
+        let (psql, postgres) = (tokio::spawn(flood(psql, flushes)), tokio::spawn(flood(postgres, notices)));
+        let session = relay(&mut records, &mut observer, client, target, control(now() + 300_000), now);
+        let end = tokio::time::timeout(Duration::from_secs(20), session).await.unwrap();
+        (end, (psql.await.unwrap(), postgres.await.unwrap()))
+    });
+    assert!(matches!(end, End::Expired), "{end}");
+    assert!(answered.0 > 1000 && answered.1 > 1000, "neither side starves: {answered:?}");
+    world.tap.stop();
+    world.journal.close();
 }

@@ -17,6 +17,7 @@ mod numbers;
 mod placeholder;
 pub mod reason;
 pub mod rule;
+pub mod shape;
 pub mod start;
 pub mod structure;
 pub mod transform;

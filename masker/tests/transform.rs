@@ -158,7 +158,7 @@ fn every_text_field_of_an_error_is_treated_alike() {
 #[test]
 fn a_message_that_costs_too_much_is_masked_whole() {
     let mut bench = Bench::new();
-    let costly = ".eyJ".repeat(16_000);
+    let costly = "token=".repeat(10_000);
     let frame = bench.message("Query", None, format!("SELECT {costly}\0").as_bytes());
     assert_eq!((frame.payload_state, frame.mask_reason.as_str()), (PayloadState::MaskedWhole, "budget"));
     let frame = bench.message("DataRow", Some(columns(&["a", "b"])), &row(&[costly.as_bytes(), b"readable"]));

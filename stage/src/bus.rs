@@ -223,6 +223,9 @@ pub enum BusErrorKind {
     Missing,
     /// The disk is full or the writer is over its limit: wait and call again.
     Full,
+    /// The record is larger than the bus takes, now and later. Refused by `send`, nothing was queued and the writer goes
+    /// on; refused by `commit`, abort.
+    TooLarge,
 }
 
 /// A failed bus call.
@@ -320,6 +323,11 @@ pub trait Writer: Send {
     /// # Errors
     /// [`BusError`].
     fn send(&mut self, topic: &str, partition: i32, key: Option<&[u8]>, value: Option<&[u8]>) -> Result<(), BusError>;
+
+    /// Most bytes of key and value together that [`Writer::send`] takes in one record.
+    fn record_bytes_max(&self) -> usize {
+        usize::MAX
+    }
 
     /// Makes all records since `begin` durable and visible together with the reader's positions.
     ///

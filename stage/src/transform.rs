@@ -170,6 +170,14 @@ impl Out {
         }
     }
 
+    /// Keeps, of the records written after the first `from`, those that `keep` likes; the memory of the others goes at
+    /// the next `clear`.
+    pub fn retain(&mut self, from: usize, keep: impl Fn(&OutRecord<'_>) -> bool) {
+        let kept: Vec<bool> = (0..self.len()).map(|at| at < from || self.get(at).is_some_and(|r| keep(&r))).collect();
+        let mut kept = kept.into_iter();
+        self.entries.retain(|_| kept.next().unwrap_or(true));
+    }
+
     /// Bytes written since the last `clear`, keys and prefixes included.
     #[must_use]
     pub fn bytes(&self) -> usize {

@@ -1,7 +1,8 @@
 //! The benchmarks of the architecture page, as ratios of one run: `cargo xtask bench proxy|stages|verify`.
 //!
 //! `proxy`: pgbench -S direct, through PgBouncer, and through the proxy (alone, with and without TLS; and as a part of
-//! `up`, where all stages share the processors), alternating. `--only protocol:clients` runs one load.
+//! `up`, where all stages share the processors), alternating. `--only protocol:clients` runs one load, `--servers
+//! pgbouncer,journaled` these servers beside the direct one, `--beside BINARY` another build of `sealtrail` too.
 //! `stages`: each stage over the same records, embedded and on Kafka. `verify`: beside `sha256sum` of the same bytes.
 #![allow(
     clippy::unwrap_used,
@@ -31,7 +32,7 @@ use stage::{Env, Level, Shutdown};
 use testkit::kafka::Kafka;
 use testkit::line::{Line, Surroundings, TARGET};
 use testkit::oidc::{Oidc, Options as OidcOptions};
-use testkit::pgbench::{Contender, Load, Round, alternate, spread};
+use testkit::pgbench::{Contender, Load, Round, alternate, cpu_seconds, spread};
 use testkit::pgbouncer::{Options as PgBouncerOptions, PgBouncer};
 use testkit::postgres::{Options as PostgresOptions, PASSWORD, Postgres, USER};
 use testkit::process::Folder;
@@ -48,9 +49,12 @@ fn main() -> anyhow::Result<()> {
     };
     match arguments.first().map(String::as_str) {
         Some("proxy") => {
-            let at = arguments.iter().position(|argument| argument == "--only");
-            let only = at.and_then(|at| arguments.get(at + 1)).map_or("", String::as_str);
-            proxy(number("--seconds", 5), number("--rounds", 3), only)
+            let text = |name: &str| {
+                let at = arguments.iter().position(|argument| argument == name);
+                at.and_then(|at| arguments.get(at + 1)).map_or("", String::as_str)
+            };
+            let choice = Choice { only: text("--only"), servers: text("--servers"), beside: text("--beside") };
+            proxy(number("--seconds", 5), number("--rounds", 3), &choice)
         }
         Some("stages") => {
             stages(number("--records", 200_000), arguments.iter().any(|argument| argument == "--kafka"), None)
@@ -61,12 +65,25 @@ fn main() -> anyhow::Result<()> {
             stages(number("--records", 400_000), false, keep.as_deref())
         }
         _ => anyhow::bail!(
-            "bench proxy [--seconds N] [--rounds N] [--only protocol:clients] | stages [--records N] [--kafka] | verify [--records N] [--keep DIR]"
+            "bench proxy [--seconds N] [--rounds N] [--only protocol:clients] [--servers a,b] [--beside BINARY] | stages [--records N] [--kafka] | verify [--records N] [--keep DIR]"
         ),
     }
 }
 
-fn proxy(seconds: u32, rounds: u32, only: &str) -> anyhow::Result<()> {
+/// Which loads and servers are measured; empty is all of them.
+struct Choice<'a> {
+    only: &'a str,
+    servers: &'a str,
+    beside: &'a str,
+}
+
+impl Choice<'_> {
+    fn wants(&self, server: &str) -> bool {
+        self.servers.is_empty() || self.servers.split(',').any(|name| name == server)
+    }
+}
+
+fn proxy(seconds: u32, rounds: u32, choice: &Choice<'_>) -> anyhow::Result<()> {
     let postgres = Postgres::start(&PostgresOptions::bench())?;
     let pgbench = postgres.program("pgbench");
     let fill = Command::new(&pgbench).args(["-i", "-q", "-s", "5", &postgres.url("postgres", "disable")]).output()?;
@@ -76,29 +93,42 @@ fn proxy(seconds: u32, rounds: u32, only: &str) -> anyhow::Result<()> {
     let token = oidc.login("alice")?.access;
     // Like for like: direct and PgBouncer run without TLS, so the proxy does too, but for the rows that say otherwise.
     let plain = || Surroundings { tls: false, proxy_alone: true, ..Surroundings::embedded(&postgres, &oidc) };
-    let buffered = Line::start(&Surroundings { guarantee: "buffered", ..plain() })?;
-    let journaled = Line::start(&plain())?;
-    let secured = Line::start(&Surroundings { tls: true, ..plain() })?;
-    let whole = Line::start(&Surroundings { proxy_alone: false, ..plain() })?;
     let direct = |addr: std::net::SocketAddr| {
         format!("host=127.0.0.1 port={} user={USER} dbname=postgres sslmode=disable", addr.port())
     };
-    let contender = |name: &str, connection: String, password: &str| Contender {
+    let contender = |name: &str, addr, pid| Contender {
         name: name.into(),
-        connection,
-        password: password.into(),
+        connection: direct(addr),
+        password: PASSWORD.into(),
+        pid,
     };
-    let mut contenders = vec![
-        contender("direct", direct(postgres.addr()), PASSWORD),
-        contender("pgbouncer", direct(bouncer.addr()), PASSWORD),
+    let mut contenders =
+        vec![contender("direct", postgres.addr(), None), contender("pgbouncer", bouncer.addr(), Some(bouncer.pid()))];
+    let kinds = [
+        ("buffered", Surroundings { guarantee: "buffered", ..plain() }),
+        ("journaled", plain()),
+        ("journaled+tls", Surroundings { tls: true, ..plain() }),
+        ("up", Surroundings { proxy_alone: false, ..plain() }),
     ];
-    let lines = [("buffered", &buffered), ("journaled", &journaled), ("journaled+tls", &secured), ("up", &whole)];
-    for (name, line) in lines {
-        contenders.push(contender(name, line.connection("alice", TARGET), &token));
+    let mut lines = Vec::new();
+    for (name, mut around) in kinds {
+        for (tail, beside) in [("", false), ("/beside", true)] {
+            if choice.wants(name) && (!beside || !choice.beside.is_empty()) {
+                around.bin = beside.then(|| choice.beside.into());
+                let line = Line::start(&around)?;
+                contenders.push(Contender {
+                    name: format!("{name}{tail}"),
+                    connection: line.connection("alice", TARGET),
+                    password: token.clone(),
+                    pid: line.pid(),
+                });
+                lines.push((format!("{name}{tail}"), line));
+            }
+        }
     }
     println!("fdatasync of 4 KiB in {}: {:.0} us", std::env::temp_dir().display(), fdatasync_us()?);
     println!(
-        "{:10} {:>7}  {:13} {:>26} {:>10} {:>12} {:>24} {:>10}",
+        "{:10} {:>7}  {:16} {:>26} {:>10} {:>12} {:>24} {:>10} {:>20}",
         "protocol",
         "clients",
         "server",
@@ -106,11 +136,12 @@ fn proxy(seconds: u32, rounds: u32, only: &str) -> anyhow::Result<()> {
         "of direct",
         "of pgbouncer",
         "median us (all rounds)",
-        "p99 us"
+        "p99 us",
+        "CPU us/transaction"
     );
     for protocol in ["simple", "prepared"] {
         for clients in [1, 50] {
-            if !only.is_empty() && only != format!("{protocol}:{clients}") {
+            if !choice.only.is_empty() && choice.only != format!("{protocol}:{clients}") {
                 continue;
             }
             let load = Load { protocol, clients, seconds };
@@ -121,9 +152,9 @@ fn proxy(seconds: u32, rounds: u32, only: &str) -> anyhow::Result<()> {
             let (base, pooled) = (tps_of(0), tps_of(1));
             for (contender, rounds) in contenders.iter().zip(&figures) {
                 let of = |pick: fn(&Round) -> f64| spread(&rounds.iter().map(pick).collect::<Vec<_>>());
-                let (tps, median, p99) = (of(|r| r.tps), of(|r| r.median_us), of(|r| r.p99_us));
+                let (tps, median, p99, cpu) = (of(|r| r.tps), of(|r| r.median_us), of(|r| r.p99_us), of(|r| r.cpu_us));
                 println!(
-                    "{protocol:10} {clients:>7}  {:13} {:>8.0}/{:>8.0}/{:>8.0} {:>10.2} {:>12.2} {:>8.0}/{:>6.0}/{:>6.0} {:>12.0}",
+                    "{protocol:10} {clients:>7}  {:16} {:>8.0}/{:>8.0}/{:>8.0} {:>10.2} {:>12.2} {:>8.0}/{:>6.0}/{:>6.0} {:>12.0} {:>6.1}/{:>6.1}/{:>6.1}",
                     contender.name,
                     tps[0],
                     tps[1],
@@ -133,7 +164,10 @@ fn proxy(seconds: u32, rounds: u32, only: &str) -> anyhow::Result<()> {
                     median[0],
                     median[1],
                     median[2],
-                    p99[1]
+                    p99[1],
+                    cpu[0],
+                    cpu[1],
+                    cpu[2]
                 );
             }
         }
@@ -142,8 +176,8 @@ fn proxy(seconds: u32, rounds: u32, only: &str) -> anyhow::Result<()> {
 }
 
 /// What the processes under test wrote to their logs: it says why a client was sent away.
-fn said(lines: &[(&str, &Line)]) -> String {
-    let log = |(name, line): &(&str, &Line)| {
+fn said(lines: &[(String, Line)]) -> String {
+    let log = |(name, line): &(String, Line)| {
         let text = line.log().unwrap_or_else(|error| error.to_string());
         let last: Vec<&str> = text.lines().rev().take(20).collect();
         format!("{name}:\n{}\n", last.into_iter().rev().collect::<Vec<_>>().join("\n"))
@@ -272,12 +306,9 @@ fn framed<R: Record>(record: &R, out: &mut Vec<u8>) {
     record.encode(out);
 }
 
-/// CPU seconds of this process so far, all threads, user and system.
+/// CPU seconds of this process so far.
 fn cpu() -> f64 {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    let fields: Vec<&str> = stat.rsplit(") ").next().unwrap_or("").split(' ').collect();
-    let ticks = |index: usize| fields.get(index).and_then(|field| field.parse::<f64>().ok()).unwrap_or(f64::NAN);
-    (ticks(11) + ticks(12)) / 100.0
+    cpu_seconds(std::process::id())
 }
 
 fn measure(name: &str, records: u32, work: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<f64> {

@@ -42,6 +42,8 @@ pub struct Surroundings<'a> {
     pub proxy_alone: bool,
     /// Further TOML at the end, tables only.
     pub extra: &'a str,
+    /// Another build of `sealtrail` than the one under test, to compare with it.
+    pub bin: Option<PathBuf>,
 }
 
 impl<'a> Surroundings<'a> {
@@ -59,6 +61,7 @@ impl<'a> Surroundings<'a> {
             tls: true,
             proxy_alone: false,
             extra: "",
+            bin: None,
         }
     }
 }
@@ -70,7 +73,8 @@ pub struct Line {
     port: Port,
     archive: String,
     tls: bool,
-    /// The subcommand that runs it.
+    /// The program and the subcommand that runs the stages.
+    bin: PathBuf,
     command: &'static str,
     /// Endpoint and keys of the object store, for commands that read it.
     store: Vec<(&'static str, String)>,
@@ -82,7 +86,8 @@ impl Line {
     /// # Errors
     /// When a step fails: shows the process' log.
     pub fn start(around: &Surroundings<'_>) -> Result<Self> {
-        let (folder, port, bin) = (Folder::new("line")?, Port::free()?, sealtrail_bin()?);
+        let (folder, port) = (Folder::new("line")?, Port::free()?);
+        let bin = around.bin.clone().map_or_else(sealtrail_bin, Ok)?;
         let keys = folder.join("keys");
         run_text(Command::new(&bin).args(["keys", "init", "--origin", ORIGIN, "--folder"]).arg(&keys))?;
         let authority = Authority::new("sealtrail test authority")?;
@@ -107,7 +112,7 @@ impl Line {
             ]
         });
         let command = if around.proxy_alone { "proxy" } else { "up" };
-        let mut line = Self { server: None, folder, port, archive, tls: around.tls, command, store };
+        let mut line = Self { server: None, folder, port, archive, tls: around.tls, bin, command, store };
         line.run()?;
         Ok(line)
     }
@@ -126,6 +131,12 @@ impl Line {
     #[must_use]
     pub fn addr(&self) -> SocketAddr {
         self.port.addr()
+    }
+
+    /// Id of its process while it runs.
+    #[must_use]
+    pub fn pid(&self) -> Option<u32> {
+        self.server.as_ref().map(Server::pid)
     }
 
     /// The archive as `sealtrail` commands take it.
@@ -197,7 +208,7 @@ impl Line {
     /// # Errors
     /// When there is no binary.
     pub fn sealtrail(&self, arguments: &[&str]) -> Result<Command> {
-        let mut command = Command::new(sealtrail_bin()?);
+        let mut command = Command::new(&self.bin);
         command.args(arguments).envs(self.store.iter().map(|(name, value)| (name, value)));
         Ok(command)
     }

@@ -16,6 +16,8 @@ pub struct Contender {
     pub connection: String,
     /// Password or token.
     pub password: String,
+    /// Process whose processor time is counted; PostgreSQL's own time is not, so none for it.
+    pub pid: Option<u32>,
 }
 
 /// One load.
@@ -38,6 +40,9 @@ pub struct Round {
     pub median_us: f64,
     /// 99th percentile, microseconds.
     pub p99_us: f64,
+    /// Processor time of the contender's process per transaction, user and system, all threads, microseconds; with the
+    /// connections' logins. NaN without a process.
+    pub cpu_us: f64,
 }
 
 /// Minimum, median and maximum of some figures; NaN when there are none.
@@ -64,11 +69,15 @@ pub fn round(pgbench: &Path, contender: &Contender, load: Load) -> Result<Round>
         .arg(folder.join("log"))
         .arg(&contender.connection)
         .env("PGPASSWORD", &contender.password);
+    let before = contender.pid.map_or(f64::NAN, cpu_seconds);
     let text = run_text(&mut command).with_context(|| format!("pgbench against {}", contender.name))?;
-    let tps = text
-        .lines()
-        .find_map(|line| line.strip_prefix("tps = ")?.split(' ').next()?.parse().ok())
-        .with_context(|| format!("pgbench against {} printed no rate", contender.name))?;
+    let used = contender.pid.map_or(f64::NAN, cpu_seconds) - before;
+    let figure = |prefix: &str| -> Result<f64> {
+        let found = text.lines().find_map(|line| line.strip_prefix(prefix)?.split([' ', '/']).next()?.parse().ok());
+        found.with_context(|| format!("pgbench against {} printed no `{prefix}`", contender.name))
+    };
+    let tps = figure("tps = ")?;
+    let cpu_us = used * 1e6 / figure("number of transactions actually processed: ")?;
     let mut latencies = Vec::new();
     for entry in std::fs::read_dir(folder.path())? {
         let log = std::fs::read_to_string(entry?.path())?;
@@ -76,7 +85,16 @@ pub fn round(pgbench: &Path, contender: &Contender, load: Load) -> Result<Round>
     }
     latencies.sort_by(f64::total_cmp);
     let share = |of: usize| latencies.get(latencies.len() * of / 100).copied().unwrap_or(f64::NAN);
-    Ok(Round { tps, median_us: share(50), p99_us: share(99) })
+    Ok(Round { tps, median_us: share(50), p99_us: share(99), cpu_us })
+}
+
+/// Processor time of a process so far, all threads, user and system, seconds (`/proc`, `proc(5)`); NaN when it is gone.
+#[must_use]
+pub fn cpu_seconds(pid: u32) -> f64 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let fields: Vec<&str> = stat.rsplit(") ").next().unwrap_or("").split(' ').collect();
+    let ticks = |index: usize| fields.get(index).and_then(|field| field.parse::<f64>().ok()).unwrap_or(f64::NAN);
+    (ticks(11) + ticks(12)) / 100.0
 }
 
 /// Alternates `rounds` rounds over all contenders and gives each one's figures, in the order given.

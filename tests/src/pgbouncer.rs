@@ -33,7 +33,7 @@ impl Default for Options {
 /// A running PgBouncer.
 #[derive(Debug)]
 pub struct PgBouncer {
-    _server: Server,
+    server: Server,
     port: Port,
     _folder: Folder,
 }
@@ -73,7 +73,13 @@ impl PgBouncer {
         let url = format!("postgresql://{USER}:{PASSWORD}@{}/postgres", port.addr());
         let psql = target.program("psql");
         server.ready(|| Ok(run(Command::new(&psql).args(["-X", "-A", "-t", "-c", "select 1", &url])).is_ok()))?;
-        Ok(Self { _server: server, port, _folder: folder })
+        Ok(Self { server, port, _folder: folder })
+    }
+
+    /// Id of its process.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.server.pid()
     }
 
     /// Where clients connect.

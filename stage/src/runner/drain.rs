@@ -1,7 +1,7 @@
 //! When a drained stage may stop: all that lay on its input when the drain began is written out.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::Runner;
 use crate::bus::BusError;
@@ -17,9 +17,9 @@ const DRAIN_JOIN: Duration = Duration::from_secs(15);
 
 /// What a drain still has to see.
 pub(super) struct Drain {
-    since: Instant,
+    since: Duration,
     /// When a step last did something.
-    busy: Instant,
+    busy: Duration,
     ends: BTreeMap<i32, i64>,
     starts: BTreeMap<i32, i64>,
 }
@@ -35,7 +35,7 @@ impl<F: Factory> Runner<'_, F> {
 
     /// True when all that lay on the input when the drain began is written out.
     fn drained(&mut self, idle: bool) -> Result<bool, BusError> {
-        let now = Instant::now();
+        let now = self.host.clock.elapsed();
         let fresh = Drain { since: now, busy: now, ends: BTreeMap::new(), starts: BTreeMap::new() };
         let mut drain = self.drain.take().unwrap_or(fresh);
         if drain.ends.is_empty() {
@@ -61,9 +61,9 @@ impl<F: Factory> Runner<'_, F> {
             none && drain.starts.get(partition).is_none_or(|start| start < end)
         });
         let patience = if unread { DRAIN_IDLE_FIRST } else { DRAIN_IDLE };
-        let silent = now.duration_since(drain.busy) >= patience;
+        let silent = now.saturating_sub(drain.busy) >= patience;
         let done = if drain.ends.is_empty() {
-            now.duration_since(drain.since) >= DRAIN_JOIN
+            now.saturating_sub(drain.since) >= DRAIN_JOIN
         } else {
             idle && !waiting && (reached || silent)
         };

@@ -7,75 +7,80 @@ use schemas::framing::Framing;
 use schemas::{Record as _, v1};
 
 use super::StageSpec;
-use super::watch::Watch;
-use crate::bus::{BusError, RecordRef, Writer};
+use crate::bus::RecordRef;
 use crate::transform::{Refused, Rejection};
 
-/// Longest value kept in a dead letter; buses refuse records above 1 MiB, and a refused dead letter would stop the stage.
-const LETTER_BYTES_MAX: usize = 1_000_000 - 64 * 1024;
+/// Code of an input with an output larger than the bus takes.
+pub(super) const TOO_LARGE: &str = "S-001";
+/// Code of an input on which the stage's code panicked.
+pub(super) const PANICKED: &str = "S-002";
+/// Room for everything in a letter but the value: names, code, detail, key.
+const ROOM: usize = 64 * 1024;
+/// End of the detail of a letter whose value was cut.
+const CUT: &str = " bytes kept";
 
 /// One dead letter on its way.
-pub(super) struct Letter<'a> {
-    topic: &'a str,
-    partition: i32,
-    offset: i64,
-    timestamp_ms: i64,
-    key: Option<&'a [u8]>,
-    value: Option<&'a [u8]>,
-    rejection: &'a Rejection,
+pub(super) struct Letter {
+    /// Offset of the refused input; -1 for what was no input.
+    pub(super) offset: i64,
+    pub(super) code: &'static str,
+    pub(super) key: Vec<u8>,
+    pub(super) value: Vec<u8>,
 }
 
-impl<'a> Letter<'a> {
-    pub(super) fn of_input(record: &RecordRef<'a>, topic: &'a str, rejection: &'a Rejection) -> Self {
-        Self {
-            topic,
+/// True when the letter has not the whole value: it stands at its origin as long as that topic keeps it.
+#[must_use]
+pub fn is_cut(letter: &v1::DeadLetter) -> bool {
+    letter.detail.ends_with(CUT)
+}
+
+impl Letter {
+    pub(super) fn of_input(spec: &StageSpec, record: &RecordRef<'_>, rejection: &Rejection, bytes_max: usize) -> Self {
+        let letter = v1::DeadLetter {
+            stage: spec.name.clone(),
+            code: rejection.code.to_owned(),
+            detail: rejection.detail.clone(),
+            topic: spec.input.clone(),
             partition: record.partition,
             offset: record.offset,
             timestamp_ms: record.timestamp_ms,
-            key: record.key,
-            value: record.value,
-            rejection,
-        }
+            key: record.key.map(<[u8]>::to_vec),
+            value: record.value.map(<[u8]>::to_vec),
+        };
+        Self::of(letter, rejection.code, bytes_max)
     }
 
-    pub(super) fn of_refused(refused: &'a Refused, partition: i32, now_us: i64) -> Self {
-        Self {
-            topic: &refused.topic,
+    pub(super) fn of_refused(
+        spec: &StageSpec,
+        refused: &Refused,
+        partition: i32,
+        now_us: i64,
+        bytes_max: usize,
+    ) -> Self {
+        let letter = v1::DeadLetter {
+            stage: spec.name.clone(),
+            code: refused.rejection.code.to_owned(),
+            detail: refused.rejection.detail.clone(),
+            topic: refused.topic.clone(),
             partition,
             offset: -1,
             timestamp_ms: now_us / 1000,
-            key: Some(&refused.key),
-            value: refused.value.as_deref(),
-            rejection: &refused.rejection,
-        }
+            key: Some(refused.key.clone()),
+            value: refused.value.clone(),
+        };
+        Self::of(letter, refused.rejection.code, bytes_max)
     }
 
-    pub(super) fn send(&self, spec: &StageSpec, watch: &Watch, writer: &mut dyn Writer) -> Result<(), BusError> {
-        let kept = |value: &[u8]| value.get(..LETTER_BYTES_MAX).unwrap_or(value).to_vec();
-        let (code, detail) = (self.rejection.code, &self.rejection.detail);
-        let detail = match self.value {
-            Some(value) if value.len() > LETTER_BYTES_MAX => {
-                format!("{detail}; first {LETTER_BYTES_MAX} of {} bytes kept", value.len())
-            }
-            _ => detail.clone(),
-        };
-        let letter = v1::DeadLetter {
-            stage: spec.name.clone(),
-            code: code.to_owned(),
-            detail,
-            topic: self.topic.to_owned(),
-            partition: self.partition,
-            offset: self.offset,
-            timestamp_ms: self.timestamp_ms,
-            key: self.key.map(<[u8]>::to_vec),
-            value: self.value.map(kept),
-        };
+    fn of(mut letter: v1::DeadLetter, code: &'static str, bytes_max: usize) -> Self {
+        let kept = bytes_max.saturating_sub(ROOM);
+        if let Some(value) = letter.value.as_mut().filter(|value| value.len() > kept) {
+            letter.detail = format!("{}; first {kept} of {}{CUT}", letter.detail, value.len());
+            value.truncate(kept);
+        }
         let mut value = Vec::new();
         Framing::single_object::<v1::DeadLetter>().prefix(&mut value);
         letter.encode(&mut value);
-        let key = format!("{}-{}", self.topic, self.partition);
-        watch.reject(code);
-        tracing::warn!(stage = %spec.name, partition = self.partition, offset = self.offset, code, "record goes to dlq");
-        writer.send(&spec.dlq, self.partition, Some(key.as_bytes()), Some(&value))
+        let key = format!("{}-{}", letter.topic, letter.partition).into_bytes();
+        Self { offset: letter.offset, code, key, value }
     }
 }

@@ -1,8 +1,9 @@
 //! Reading back what a partition's transform must know before its first input (I-04).
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::bus::{Batch, BusError, BusErrorKind, PollLimit, Reader};
+use crate::clock::Clock;
 use crate::transform::Transform;
 
 /// Longest silence while the state is read back, before the attempt is given up and made again.
@@ -19,11 +20,12 @@ pub(super) fn restore<T: Transform>(
     partition: i32,
     marker: &[u8],
     transform: &mut T,
+    clock: &dyn Clock,
 ) -> Result<(), BusError> {
     let limit = PollLimit { records: 10_000, bytes: 8 << 20, wait: Duration::from_millis(100) };
     let mut batch = Batch::default();
-    let mut heard = Instant::now();
-    while heard.elapsed() < RESTORE_IDLE {
+    let mut heard = clock.elapsed();
+    while clock.elapsed().saturating_sub(heard) < RESTORE_IDLE {
         reader.poll(&mut batch, limit)?;
         for record in batch.iter() {
             let key = record.key.unwrap_or_default();
@@ -34,7 +36,7 @@ pub(super) fn restore<T: Transform>(
             }
         }
         if !batch.is_empty() {
-            heard = Instant::now();
+            heard = clock.elapsed();
         }
     }
     let operation = format!("restore state from {topic} partition {partition}");
@@ -43,15 +45,20 @@ pub(super) fn restore<T: Transform>(
 }
 
 /// Reads a table topic to the end it had; its last offsets may be holes, and what is late comes by the tail.
-pub(super) fn read_table<T: Transform>(reader: &mut dyn Reader, end: i64, transform: &mut T) -> Result<(), BusError> {
+pub(super) fn read_table<T: Transform>(
+    reader: &mut dyn Reader,
+    end: i64,
+    transform: &mut T,
+    clock: &dyn Clock,
+) -> Result<(), BusError> {
     let limit = PollLimit { records: 10_000, bytes: 8 << 20, wait: Duration::from_millis(50) };
     let mut batch = Batch::default();
-    let (mut next, mut heard) = (0, Instant::now());
-    while next < end && heard.elapsed() < TABLE_IDLE {
+    let (mut next, mut heard) = (0, clock.elapsed());
+    while next < end && clock.elapsed().saturating_sub(heard) < TABLE_IDLE {
         reader.poll(&mut batch, limit)?;
         for record in batch.iter() {
             next = record.offset + 1;
-            heard = Instant::now();
+            heard = clock.elapsed();
             transform.table(record.key.unwrap_or_default(), record.value);
         }
     }

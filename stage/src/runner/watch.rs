@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use crate::bus::Batch;
 use crate::metrics::{Counter, Gauge, counter, gauge};
+use crate::transform::Out;
 
 /// One committed transaction.
 pub(super) struct Facts {
@@ -65,5 +67,16 @@ impl Watch {
 
     pub(super) fn count(&self, name: &str, by: u64) {
         counter(&format!("{}_{name}_total", self.stage), "Counted by the stage; see its reference.", &[]).add(by);
+    }
+}
+
+pub(super) fn facts(batch: &Batch, out: &Out, now_us: i64) -> Facts {
+    let newest_ms = batch.get(batch.len().saturating_sub(1)).map(|record| record.timestamp_ms);
+    Facts {
+        records_in: batch.len(),
+        bytes_in: batch.bytes(),
+        records_out: out.len(),
+        bytes_out: out.bytes(),
+        delay_ms: newest_ms.map_or(0, |newest| (now_us / 1000).saturating_sub(newest).max(0)),
     }
 }

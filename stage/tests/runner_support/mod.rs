@@ -183,6 +183,9 @@ impl Writer for FaultyWriter {
     fn abort(&mut self) -> Result<(), BusError> {
         self.inner.abort()
     }
+    fn record_bytes_max(&self) -> usize {
+        self.inner.record_bytes_max()
+    }
 }
 
 impl Bus for Faulty {

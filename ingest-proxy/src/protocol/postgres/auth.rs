@@ -29,6 +29,7 @@ use crate::link::{Link, Message};
 use crate::listener::{Shared, fatal};
 use crate::policy;
 use crate::session::Records;
+use crate::tap::Guarantee;
 use crate::target::{Dialer, TargetError};
 
 /// Most messages of a target's login.
@@ -211,7 +212,9 @@ impl<'a> Guest<'a> {
             },
         };
         let dialer = named.and_then(|(name, _, _)| shared.dialers.get(name));
-        let (records, observer) = (Records::new(session_id, cipher, tap), Observer::new(Limits::default()));
+        let waits = capture.guarantee != Guarantee::Buffered;
+        let records = Records::new(session_id, cipher, tap).gathering(waits);
+        let observer = Observer::new(Limits::default());
         Ok(Self { shared, session, records, observer, dialer })
     }
 

@@ -5,6 +5,9 @@
 //! peer that does not read stops nobody but itself (I-10, I-11). Both directions move in one task without waiting on
 //! each other's socket, so a client that pipelines without reading cannot lock the session.
 
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use stage::Level;
@@ -104,11 +107,17 @@ struct Lane {
     input: Vec<u8>,
     output: Vec<u8>,
     written: usize,
+    /// Written bytes may still lie in the link itself, as TLS records do.
+    unflushed: bool,
 }
+
+/// The peer of a lane took or gave its last byte.
+struct Gone;
 
 impl Lane {
     fn new(side: Side) -> Self {
-        Self { decoder: Decoder::new(side, Limits::default()), input: Vec::new(), output: Vec::new(), written: 0 }
+        let decoder = Decoder::new(side, Limits::default());
+        Self { decoder, input: Vec::new(), output: Vec::new(), written: 0, unflushed: false }
     }
 
     /// Moves the first `bytes` of input to output; without a copy when that is all, as it mostly is.
@@ -120,19 +129,117 @@ impl Lane {
         }
     }
 
-    fn wrote(&mut self, bytes: usize) {
-        self.written += bytes;
-        if self.written >= self.output.len() {
-            self.output.clear();
-            self.written = 0;
+    /// What is cleared and not written.
+    fn waiting(&self) -> &[u8] {
+        self.output.get(self.written..).unwrap_or_default()
+    }
+
+    /// True when all that was cleared has left; only then more is read.
+    fn is_clear(&self) -> bool {
+        self.output.is_empty() && !self.unflushed
+    }
+
+    /// Writes what is cleared, as much as `link` takes now.
+    fn poll_out(&mut self, link: &mut (impl AsyncWrite + Unpin), cx: &mut Context<'_>) -> Result<(), Gone> {
+        while !self.waiting().is_empty() {
+            match Pin::new(&mut *link).poll_write(cx, self.waiting()) {
+                Poll::Ready(Ok(bytes)) if bytes > 0 => {
+                    self.written += bytes;
+                    self.unflushed = true;
+                }
+                Poll::Ready(_) => return Err(Gone),
+                Poll::Pending => return Ok(()),
+            }
+        }
+        self.output.clear();
+        self.written = 0;
+        if self.unflushed {
+            match Pin::new(link).poll_flush(cx) {
+                Poll::Ready(Ok(())) => self.unflushed = false,
+                Poll::Ready(Err(_)) => return Err(Gone),
+                Poll::Pending => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads what `link` has, at most a message's worth; nothing while cleared bytes wait.
+    fn poll_in(&mut self, link: &mut (impl AsyncRead + Unpin), cx: &mut Context<'_>) -> Poll<Result<(), Gone>> {
+        if !self.is_clear() {
+            return Poll::Pending;
+        }
+        self.input.reserve(BUFFER_BYTES_MIN);
+        match pin!(link.read_buf(&mut self.input)).poll(cx) {
+            Poll::Ready(Ok(bytes)) if bytes > 0 => Poll::Ready(Ok(())),
+            Poll::Ready(_) => Poll::Ready(Err(Gone)),
+            Poll::Pending => Poll::Pending,
         }
     }
 }
 
-/// What is cleared and not written. Takes the fields, so that the lane's input stays free to be read into.
-fn waiting(output: &[u8], written: usize) -> &[u8] {
-    output.get(written..).unwrap_or_default()
+/// What a session goes on with.
+enum Event {
+    /// The client sent something.
+    Asked,
+    /// The target did.
+    Answered,
+    /// What was asked of the process changed; for ever unchanged without a receiver.
+    Level(Option<watch::Receiver<Level>>),
+    /// Someone cancels this session.
+    Cancel(Notice),
+    /// The drain's time is over.
+    Late,
+    /// It is over.
+    Over(End),
 }
+
+/// Both links and what is between them.
+struct Pair<C, T> {
+    client: C,
+    target: T,
+    requests: Lane,
+    responses: Lane,
+    /// The client was read last, so the target is looked at first: neither side starves the other.
+    target_first: bool,
+}
+
+impl<C, T> Pair<C, T>
+where
+    C: AsyncRead + AsyncWrite + Unpin,
+    T: AsyncRead + AsyncWrite + Unpin,
+{
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
+        if self.requests.poll_out(&mut self.target, cx).is_err() {
+            return Poll::Ready(Event::Over(End::TargetGone));
+        }
+        if self.responses.poll_out(&mut self.client, cx).is_err() {
+            return Poll::Ready(Event::Over(End::ClientGone));
+        }
+        if std::mem::take(&mut self.target_first)
+            && let Poll::Ready(event) = self.poll_target(cx)
+        {
+            return Poll::Ready(event);
+        }
+        match self.requests.poll_in(&mut self.client, cx) {
+            Poll::Ready(Ok(())) => {
+                self.target_first = true;
+                Poll::Ready(Event::Asked)
+            }
+            Poll::Ready(Err(Gone)) => Poll::Ready(Event::Over(End::ClientGone)),
+            Poll::Pending => self.poll_target(cx),
+        }
+    }
+
+    fn poll_target(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
+        self.responses.poll_in(&mut self.target, cx).map(|read| match read {
+            Ok(()) => Event::Answered,
+            Err(Gone) => Event::Over(End::TargetGone),
+        })
+    }
+}
+
+/// Bursts after which a busy session looks at what may end it from outside, as an idle one always does.
+const BURSTS_MAX: u32 = 16;
 
 /// Relays until one side ends, then writes SESSION_CLOSED and tells the client why. `now` gives microseconds since
 /// epoch UTC. Both sides are past login, and the target has said ReadyForQuery.
@@ -145,67 +252,17 @@ pub async fn relay<C, T>(
     now: fn() -> i64,
 ) -> End
 where
-    C: AsyncRead + AsyncWrite,
-    T: AsyncRead + AsyncWrite,
+    C: AsyncRead + AsyncWrite + Unpin,
+    T: AsyncRead + AsyncWrite + Unpin,
 {
-    let (client_in, client_out) = tokio::io::split(client);
-    let (target_in, target_out) = tokio::io::split(target);
-    tokio::pin!(client_in, client_out, target_in, target_out);
-    let (mut requests, mut responses) = (Lane::new(Side::Client), Lane::new(Side::Target));
-    let Control { expires_at_us, mut level, drain, cancels } = control;
-    // Kept over all rounds, since to register and leave at each would cost a lock shared by all sessions.
-    let mut asked = *level.borrow_and_update();
-    let change = changed(Some(level));
-    let left = u64::try_from(expires_at_us.saturating_sub(now())).unwrap_or(0);
-    let expiry = sleep(Duration::from_micros(left));
-    let mut drained_at = None;
-    let mut ready = true; // outside a transaction, as the target last said
-    tokio::pin!(expiry, change);
-    let end = loop {
-        let (to_target, to_client) = (!requests.output.is_empty(), !responses.output.is_empty());
-        if asked >= Level::Drain {
-            let until = *drained_at.get_or_insert_with(|| Instant::now() + drain);
-            let idle = ready && observer.outstanding() == 0 && !to_target && !to_client && requests.input.is_empty();
-            if idle || asked >= Level::Stop || Instant::now() >= until {
-                break End::Drained;
-            }
-        }
-        requests.input.reserve(BUFFER_BYTES_MIN);
-        responses.input.reserve(BUFFER_BYTES_MIN);
-        let step = tokio::select! {
-            () = &mut expiry => Err(End::Expired),
-            level = &mut change => {
-                asked = level.as_ref().map_or(asked, |level| *level.borrow());
-                change.set(changed(level));
-                Ok(())
-            }
-            () = until(drained_at), if drained_at.is_some() => Ok(()),
-            Some(notice) = cancels.recv() => cancelled(notice, observer, records, now()).await,
-            done = target_out.write(waiting(&requests.output, requests.written)), if to_target => match done {
-                Ok(bytes) if bytes > 0 => { requests.wrote(bytes); Ok(()) }
-                _ => Err(End::TargetGone),
-            },
-            done = client_out.write(waiting(&responses.output, responses.written)), if to_client => match done {
-                Ok(bytes) if bytes > 0 => { responses.wrote(bytes); Ok(()) }
-                _ => Err(End::ClientGone),
-            },
-            read = client_in.read_buf(&mut requests.input), if !to_target => match read {
-                Ok(bytes) if bytes > 0 => take_requests(&mut requests, observer, records, now()).await,
-                _ => Err(End::ClientGone),
-            },
-            read = target_in.read_buf(&mut responses.input), if !to_client => match read {
-                Ok(bytes) if bytes > 0 => take_responses(&mut responses, &mut ready, observer, records, now()).await,
-                _ => Err(End::TargetGone),
-            },
-        };
-        if let Err(end) = step {
-            break end;
-        }
-    };
+    let (requests, responses) = (Lane::new(Side::Client), Lane::new(Side::Target));
+    let mut pair = Pair { client, target, requests, responses, target_first: false };
+    let end = run(&mut pair, records, observer, control, now).await;
+    let Pair { mut client, mut target, requests, responses, .. } = pair;
     // What was cleared before the end (a Terminate, or requests before a refused one) still goes on, for a bounded time.
     let rest = async {
-        target_out.write_all(waiting(&requests.output, requests.written)).await?;
-        target_out.flush().await
+        target.write_all(requests.waiting()).await?;
+        target.flush().await
     };
     let sent = timeout(LAST_WRITE, rest).await;
     tracing::debug!(sent = matches!(sent, Ok(Ok(()))), "last requests forwarded");
@@ -215,15 +272,91 @@ where
         tracing::error!(kind = error.kind(), "the end of a session could not be recorded");
     }
     if let Some(sqlstate) = end.sqlstate() {
-        let mut out = waiting(&responses.output, responses.written).to_vec();
+        let mut out = responses.waiting().to_vec();
         // A target that dies says so itself just before; two FATALs would hide the first.
         let message = format!("sealtrail: {end}");
         let report = build::Report { severity: "FATAL", sqlstate, message: &message, detail: end.kind(), hint: "" };
         build::error_response(&mut out, &report);
-        let told = timeout(LAST_WRITE, last_words(&mut client_in, &mut client_out, &out)).await;
+        let told = timeout(LAST_WRITE, last_words(&mut client, &out)).await;
         tracing::debug!(told = matches!(told, Ok(Ok(()))), reason = end.kind(), "session ended");
     }
     end
+}
+
+/// Relays until something ends the session.
+async fn run<C, T>(
+    pair: &mut Pair<C, T>,
+    records: &mut Records,
+    observer: &mut Observer,
+    control: Control<'_>,
+    now: fn() -> i64,
+) -> End
+where
+    C: AsyncRead + AsyncWrite + Unpin,
+    T: AsyncRead + AsyncWrite + Unpin,
+{
+    let Control { expires_at_us, mut level, drain, cancels } = control;
+    // Kept over all rounds, since to register and leave at each would cost a lock shared by all sessions.
+    let mut asked = *level.borrow_and_update();
+    let left = u64::try_from(expires_at_us.saturating_sub(now())).unwrap_or(0);
+    let (mut change, mut expiry) = (pin!(changed(Some(level))), pin!(sleep(Duration::from_micros(left))));
+    let (mut late, mut drained_at) = (pin!(until(None)), None);
+    let mut ready = true; // outside a transaction, as the target last said
+    let mut bursts = 0;
+    loop {
+        if asked >= Level::Drain {
+            let until_at = *drained_at.get_or_insert_with(|| {
+                let at = Instant::now() + drain;
+                late.set(until(Some(at)));
+                at
+            });
+            let moving = !pair.requests.is_clear() || !pair.responses.is_clear() || !pair.requests.input.is_empty();
+            let idle = ready && observer.outstanding() == 0 && !moving;
+            if idle || asked >= Level::Stop || Instant::now() >= until_at {
+                return End::Drained;
+            }
+        }
+        let event = poll_fn(|cx| {
+            if bursts < BURSTS_MAX
+                && let Poll::Ready(event) = pair.poll(cx)
+            {
+                bursts += 1;
+                return Poll::Ready(event);
+            }
+            let busy = std::mem::take(&mut bursts) >= BURSTS_MAX;
+            if expiry.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Event::Over(End::Expired));
+            }
+            if let Poll::Ready(level) = change.as_mut().poll(cx) {
+                return Poll::Ready(Event::Level(level));
+            }
+            if late.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Event::Late);
+            }
+            if let Poll::Ready(Some(notice)) = cancels.poll_recv(cx) {
+                return Poll::Ready(Event::Cancel(notice));
+            }
+            if busy { pair.poll(cx) } else { Poll::Pending }
+        });
+        let step = match event.await {
+            Event::Asked => take_requests(&mut pair.requests, observer, records, now()).await,
+            Event::Answered => take_responses(&mut pair.responses, &mut ready, observer, records, now()).await,
+            Event::Level(level) => {
+                asked = level.as_ref().map_or(asked, |level| *level.borrow());
+                change.set(changed(level));
+                Ok(())
+            }
+            Event::Cancel(notice) => cancelled(notice, observer, records, now()).await,
+            Event::Late => {
+                late.set(until(None));
+                Ok(())
+            }
+            Event::Over(end) => Err(end),
+        };
+        if let Err(end) = step {
+            return end;
+        }
+    }
 }
 
 /// Waits until the level changes and gives its receiver back; for ever when nobody can change it any more.
@@ -243,16 +376,12 @@ async fn until(at: Option<Instant>) {
 }
 
 /// Writes `words` and closes; reads on, since closing over unread bytes would reset the connection and drop them.
-async fn last_words(
-    client_in: &mut (impl AsyncRead + Unpin),
-    client_out: &mut (impl AsyncWrite + Unpin),
-    words: &[u8],
-) -> std::io::Result<()> {
-    client_out.write_all(words).await?;
-    client_out.shutdown().await?;
+async fn last_words(client: &mut (impl AsyncRead + AsyncWrite + Unpin), words: &[u8]) -> std::io::Result<()> {
+    client.write_all(words).await?;
+    client.shutdown().await?;
     let (mut rest, mut left) = ([0u8; 4096], crate::link::FAREWELL_BYTES_MAX);
     while left > 0 {
-        match client_in.read(&mut rest).await? {
+        match client.read(&mut rest).await? {
             0 => break,
             bytes => left = left.saturating_sub(bytes),
         }

@@ -12,8 +12,8 @@ use super::catalog::Topic;
 /// What a member learns at a look-up.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Standing {
-    /// Held partitions, as (index into the member's topics, partition), at this generation.
-    Holds(u64, Vec<(usize, i32)>),
+    /// Held partitions, as (index into the member's topics, partition, generation since which), at this generation.
+    Holds(u64, Vec<(usize, i32, u64)>),
     /// Another reader of the same instance name took this one's place.
     Replaced,
 }
@@ -29,6 +29,9 @@ struct Group {
     /// Grows at each join and leave. Shared with the readers, which look at it without a lock.
     generation: Arc<AtomicU64>,
     members: BTreeMap<u64, Member>,
+    /// Who holds a partition of a topic, and since which generation: a member that lost one and got it back between two
+    /// polls must hear of it, as another one may have read it meanwhile.
+    owners: HashMap<(u32, i32), (u64, u64)>,
 }
 
 /// All groups. Lives under the commit lock.
@@ -46,7 +49,7 @@ impl Groups {
         let group = self.groups.entry(group.to_owned()).or_default();
         group.members.retain(|_, member| member.instance != instance);
         group.members.insert(id, Member { instance: instance.to_owned(), topics });
-        group.generation.fetch_add(1, Ordering::AcqRel);
+        group.settle();
         (id, Arc::clone(&group.generation))
     }
 
@@ -55,7 +58,7 @@ impl Groups {
         if let Some(group) = self.groups.get_mut(group)
             && group.members.remove(&id).is_some()
         {
-            group.generation.fetch_add(1, Ordering::AcqRel);
+            group.settle();
         }
     }
 
@@ -65,7 +68,8 @@ impl Groups {
         let Some(member) = group.members.get(&id) else { return Standing::Replaced };
         let mut held = Vec::new();
         for (index, topic) in member.topics.iter().enumerate() {
-            held.extend(group.range(id, topic).into_iter().map(|partition| (index, partition)));
+            let owned = group.range(id, topic).into_iter();
+            held.extend(owned.map(|partition| (index, partition, group.since(topic, partition))));
         }
         Standing::Holds(group.generation.load(Ordering::Acquire), held)
     }
@@ -88,6 +92,28 @@ impl Groups {
 }
 
 impl Group {
+    /// Makes a new generation and notes what changed hands in it.
+    fn settle(&mut self) {
+        let generation = self.generation.fetch_add(1, Ordering::AcqRel) + 1;
+        let mut owned = Vec::new();
+        for (id, member) in &self.members {
+            for topic in &member.topics {
+                owned.extend(self.range(*id, topic).into_iter().map(|partition| ((topic.id, partition), *id)));
+            }
+        }
+        let mut owners = HashMap::with_capacity(owned.len());
+        for (place, id) in owned {
+            let since =
+                self.owners.get(&place).filter(|(owner, _)| *owner == id).map_or(generation, |(_, since)| *since);
+            owners.insert(place, (id, since));
+        }
+        self.owners = owners;
+    }
+
+    fn since(&self, topic: &Topic, partition: i32) -> u64 {
+        self.owners.get(&(topic.id, partition)).map_or(0, |(_, since)| *since)
+    }
+
     /// The range assignor: members in order of instance name share the partitions of a topic in runs.
     /// Topics of equal partition count are cut alike, so a stage gets the same numbers of each.
     fn range(&self, id: u64, topic: &Topic) -> Vec<i32> {
@@ -115,7 +141,7 @@ mod tests {
 
     fn held(groups: &Groups, id: u64) -> Vec<i32> {
         match groups.standing("g", id) {
-            Standing::Holds(_, held) => held.into_iter().map(|(_, partition)| partition).collect(),
+            Standing::Holds(_, held) => held.into_iter().map(|(_, partition, _)| partition).collect(),
             Standing::Replaced => panic!("replaced"),
         }
     }
@@ -150,6 +176,19 @@ mod tests {
         assert!(!groups.is_current("g", first, seen));
         assert!(!groups.holds("g", first, 1, 1));
         assert!(groups.holds("g", second, 1, 1));
+    }
+
+    /// I-04: a partition that went to another member and came back is not the same as one that was kept.
+    #[test]
+    fn a_partition_that_came_back_is_held_anew() {
+        let mut groups = Groups::default();
+        let topic = topic(1, 2);
+        let (first, _) = groups.join("g", "a", vec![Arc::clone(&topic)]);
+        let before = groups.standing("g", first);
+        let (second, _) = groups.join("g", "b", vec![topic]);
+        groups.leave("g", second);
+        assert_eq!(before, Standing::Holds(1, vec![(0, 0, 1), (0, 1, 1)]));
+        assert_eq!(groups.standing("g", first), Standing::Holds(3, vec![(0, 0, 1), (0, 1, 3)]));
     }
 
     #[test]

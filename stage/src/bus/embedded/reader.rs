@@ -23,6 +23,8 @@ struct Held {
     partition: i32,
     next: i64,
     paused: bool,
+    /// Generation since which this member has it; 0 without a group.
+    since: u64,
 }
 
 struct Member {
@@ -76,7 +78,7 @@ impl EmbeddedReader {
             .ok_or_else(|| missing("read", at, "the topic is not in the reader's list"))?;
         let topic = self.topics.get(index).cloned().ok_or_else(|| missing("read", at, "no such topic"))?;
         topic.bounds(at.partition)?;
-        Ok(Held { index, topic, partition: at.partition, next: position.next_offset, paused: false })
+        Ok(Held { index, topic, partition: at.partition, next: position.next_offset, paused: false, since: 0 })
     }
 
     /// Takes over a new assignment, if there is one.
@@ -93,24 +95,25 @@ impl EmbeddedReader {
             return Err(BusError::new(BusErrorKind::Fenced, operation, reason));
         };
         let mut fresh = Vec::new();
-        for (index, partition) in &wanted {
-            if !self.held.iter().any(|held| held.index == *index && held.partition == *partition)
+        for (index, partition, since) in &wanted {
+            let known = |held: &Held| (held.index, held.partition, held.since) == (*index, *partition, *since);
+            if !self.held.iter().any(known)
                 && let Some(topic) = self.topics.get(*index)
             {
-                fresh.push((*index, Arc::clone(topic), *partition));
+                fresh.push((*index, Arc::clone(topic), *partition, *since));
             }
         }
-        let starts = self.starts(&member.group, fresh.iter().map(|(_, topic, partition)| (topic, *partition)))?;
+        let starts = self.starts(&member.group, fresh.iter().map(|(_, topic, partition, _)| (topic, *partition)))?;
         self.held.retain(|held| {
-            let keep = wanted.contains(&(held.index, held.partition));
+            let keep = wanted.contains(&(held.index, held.partition, held.since));
             if !keep {
                 change.revoked.push(name(&held.topic, held.partition));
             }
             keep
         });
-        for ((index, topic, partition), next) in fresh.into_iter().zip(starts) {
+        for ((index, topic, partition, since), next) in fresh.into_iter().zip(starts) {
             change.assigned.push(name(&topic, partition));
-            self.held.push(Held { index, topic, partition, next, paused: false });
+            self.held.push(Held { index, topic, partition, next, paused: false, since });
         }
         if let Some(member) = &mut self.member {
             member.seen = generation;

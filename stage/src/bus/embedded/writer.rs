@@ -128,7 +128,7 @@ impl Writer for EmbeddedWriter {
         let size = key.map_or(0, <[u8]>::len) + value.map_or(0, <[u8]>::len) + RECORD_OVERHEAD;
         if size > self.limits.record_bytes {
             let reason = format!("a record of {size} bytes is over the limit of {}", self.limits.record_bytes);
-            return Err(self.state_error("send", &reason));
+            return Err(BusError::new(BusErrorKind::TooLarge, format!("send as {}", self.name), reason));
         }
         if self.bytes + size > self.limits.transaction_bytes {
             if self.mode == WriteMode::Transactional {
@@ -154,6 +154,10 @@ impl Writer for EmbeddedWriter {
         })?;
         self.bytes += size;
         Ok(())
+    }
+
+    fn record_bytes_max(&self) -> usize {
+        self.limits.record_bytes.saturating_sub(RECORD_OVERHEAD)
     }
 
     fn commit(&mut self, positions: Option<(&Membership, &[Position])>) -> Result<(), BusError> {

@@ -168,6 +168,7 @@ pub(super) fn kind_of_code(code: Code) -> BusErrorKind {
         }
         Code::AutoOffsetReset | Code::OffsetOutOfRange => BusErrorKind::Missing,
         Code::QueueFull => BusErrorKind::Full,
+        Code::MessageSizeTooLarge => BusErrorKind::TooLarge,
         Code::State | Code::PurgeQueue | Code::PurgeInflight | Code::MessageTimedOut => BusErrorKind::Abort,
         Code::AllBrokersDown
         | Code::BrokerTransportFailure

@@ -24,6 +24,8 @@ use crate::bus::{BusError, BusErrorKind, Membership, Position, WriteMode, Writer
 const REST: Duration = Duration::from_micros(300);
 /// Records between two looks at delivery reports while sending.
 const REPORT_EVERY: u32 = 512;
+/// What the protocol may add to a record, bytes.
+const FRAME_BYTES: usize = 1024;
 
 #[derive(Default)]
 struct Callbacks {
@@ -61,6 +63,7 @@ pub(super) struct KafkaWriter {
     mode: WriteMode,
     open: bool,
     since_report: u32,
+    record_bytes_max: usize,
     timeout: Duration,
 }
 
@@ -77,6 +80,8 @@ impl KafkaWriter {
                 settings.set("message.timeout.ms", "45000");
             }
         }
+        let message_bytes: usize = settings.get("message.max.bytes").and_then(|text| text.parse().ok()).unwrap_or(0);
+        let record_bytes_max = message_bytes.saturating_sub(FRAME_BYTES);
         let producer: BaseProducer<Callbacks> = settings
             .create_with_context(Callbacks::default())
             .map_err(|error| BusError::new(BusErrorKind::Fatal, format!("open writer {}", spec.name), error))?;
@@ -86,6 +91,7 @@ impl KafkaWriter {
             mode: spec.mode,
             open: false,
             since_report: 0,
+            record_bytes_max,
             timeout: config.timeout,
         };
         if spec.mode == WriteMode::Transactional {
@@ -221,6 +227,10 @@ impl Writer for KafkaWriter {
         }
     }
 
+    fn record_bytes_max(&self) -> usize {
+        self.record_bytes_max
+    }
+
     fn commit(&mut self, positions: Option<(&Membership, &[Position])>) -> Result<(), BusError> {
         if !self.open {
             return Err(self.refuse("commit", BusErrorKind::Fatal, "no transaction is open"));
@@ -238,7 +248,12 @@ impl Writer for KafkaWriter {
         if let Some(code) = failed {
             return Err(match self.producer.client().fatal_error() {
                 Some(_) => self.fail("commit", &KafkaError::MessageProduction(code)),
-                None => self.refuse("commit", BusErrorKind::Abort, format!("a record was not accepted: {code}")),
+                None => {
+                    // the topic may take less than the client was told
+                    let large = code == Code::MessageSizeTooLarge;
+                    let kind = if large { BusErrorKind::TooLarge } else { BusErrorKind::Abort };
+                    self.refuse("commit", kind, format!("a record was not accepted: {code}"))
+                }
             });
         }
         if self.mode == WriteMode::Transactional {
