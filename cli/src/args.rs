@@ -204,6 +204,29 @@ pub(crate) enum DlqCommand {
         #[command(flatten)]
         output: OutputArg,
     },
+    /// Send dead letters back to the input they came from, each once; they stay listed, as redriven.
+    Redrive {
+        /// Configuration.
+        #[command(flatten)]
+        config: ConfigArg,
+        /// Partition of audit.dlq.
+        #[arg(requires = "offset", required_unless_present = "all")]
+        partition: Option<i32>,
+        /// Offset in it.
+        offset: Option<i64>,
+        /// All that have not been redriven.
+        #[arg(long, conflicts_with = "partition")]
+        all: bool,
+        /// Only those of this stage.
+        #[arg(long, value_name = "NAME")]
+        stage: Option<String>,
+        /// Only those with this code.
+        #[arg(long, value_name = "CODE")]
+        code: Option<String>,
+        /// Output.
+        #[command(flatten)]
+        output: OutputArg,
+    },
 }
 
 /// `sealtrail keys …`.

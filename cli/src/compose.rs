@@ -99,6 +99,7 @@ impl Line {
             instance: config.instance.clone(),
         };
         let mut line = Self { stages: Vec::new(), proxy: None };
+        line.stages.push(stage::dlq::watch(&env.apart()).context("watch the dead letters")?);
         let store = if which.iter().any(|stage| matches!(stage, Stage::Sealer | Stage::Archiver)) {
             Some(open_store(config)?)
         } else {

@@ -133,3 +133,62 @@ fn the_configuration_schema_is_the_reference() {
     let committed = std::fs::read(&path).unwrap_or_default();
     assert!(committed == output.stdout, "docs/reference/config.schema.json is stale; run with UPDATE_GOLDEN=1");
 }
+
+/// P23: dead letters are listed, sent back once and then listed as sent back.
+#[test]
+fn dead_letters_are_listed_and_go_back_once() {
+    use schemas::Record as _;
+    use stage::bus::embedded::{Embedded, EmbeddedConfig};
+    use stage::bus::{Bus as _, WriteMode, WriterSpec};
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("sealtrail.toml");
+    let at = |name: &str| folder.path().join(name);
+    std::fs::write(&path, format!("[bus]\nfolder = {:?}\n[topics]\npartitions = 2\n", at("bus"))).unwrap();
+    let config = path.to_str().unwrap();
+    let run = |arguments: &[&str]| {
+        let output = sealtrail(&[&["dlq"], arguments, &["--config", config]].concat());
+        (output.status.code(), String::from_utf8(output.stdout.clone()).unwrap() + &stderr(&output))
+    };
+    let made = sealtrail(&["topics", "create", "--config", config]);
+    assert!(made.status.success(), "{}", stderr(&made));
+    let letter = |topic: &str| schemas::v1::DeadLetter {
+        stage: "enricher".into(),
+        code: "E-002".into(),
+        detail: "not canonical".into(),
+        topic: topic.into(),
+        partition: 1,
+        offset: 7,
+        timestamp_ms: 0,
+        key: Some(b"k".to_vec()),
+        value: Some(b"bytes".to_vec()),
+    };
+    {
+        let bus = Embedded::open(&EmbeddedConfig::at(&at("bus"))).unwrap();
+        let mut writer = bus.writer(&WriterSpec { name: "test".into(), mode: WriteMode::Idempotent }).unwrap();
+        writer.begin().unwrap();
+        for topic in ["audit.raw", "audit.seals"] {
+            let mut value = Vec::new();
+            schemas::framing::Framing::single_object::<schemas::v1::DeadLetter>().prefix(&mut value);
+            letter(topic).encode(&mut value);
+            writer.send("audit.dlq", 1, Some(b"k"), Some(&value)).unwrap();
+        }
+        writer.commit(None).unwrap();
+    }
+    let (code, text) = run(&["ls"]);
+    assert!(code == Some(0) && text.contains("audit.raw/1@7") && text.contains("E-002"), "{text}");
+    let (code, text) = run(&["redrive", "--all", "--stage", "masker"]);
+    assert!(code == Some(0) && text.contains("0 redriven"), "{text}");
+    let (code, text) = run(&["redrive", "1", "0"]);
+    assert!(code == Some(0) && text.contains("1 redriven"), "{text}");
+    let (code, text) = run(&["redrive", "1", "0"]);
+    assert!(code == Some(0) && text.contains("1 before, 0 redriven"), "{text}");
+    let (code, text) = run(&["redrive", "--all"]);
+    assert!(code == Some(1) && text.contains("the input of no stage"), "{text}");
+    assert_eq!(run(&["redrive", "0", "5"]).0, Some(1));
+    assert_eq!(run(&["redrive"]).0, Some(2), "clap's own code for a wrong command line");
+    let (_, text) = run(&["show", "1", "0"]);
+    assert!(text.contains("redrive 2") && text.contains("6279746573"), "{text}");
+    let bus = Embedded::open(&EmbeddedConfig::at(&at("bus"))).unwrap();
+    let raw = stage::bus::TopicPartition { topic: "audit.raw".into(), partition: 1 };
+    assert_eq!(bus.bounds(&raw).unwrap(), (0, 1), "one record, once");
+}

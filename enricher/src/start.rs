@@ -1,6 +1,6 @@
 //! Config to running stage.
 
-use schemas::v1::{EnrichedFrame, EnricherState};
+use schemas::v1::{DeadLetter, EnrichedFrame, EnricherState};
 use stage::runner::{Limits, StageSpec, run};
 use stage::{Env, Running, StageFailure, clock};
 
@@ -24,6 +24,7 @@ pub fn start(config: &EnricherConfig, env: &Env) -> Result<Running, StageFailure
         framings,
         table: Some(topics.sessions),
         state_slot: Some(STATE),
+        dlq_framing: env.framing::<DeadLetter>(&topics.dlq)?,
         dlq: topics.dlq,
         instance: env.instance.clone(),
         limits: Limits { wait_ms: config.session_wait_ms.into(), ..Limits::default() },

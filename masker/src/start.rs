@@ -1,6 +1,6 @@
 //! Config to running stage; the only file of the crate that opens anything.
 
-use schemas::v1::{Event, Frame};
+use schemas::v1::{DeadLetter, Event, Frame};
 use stage::runner::{Limits, StageSpec, run};
 use stage::{Env, Running, StageFailure, clock};
 
@@ -40,6 +40,7 @@ pub fn start(config: &MaskerConfig, env: &Env) -> Result<Running, StageFailure> 
         framings,
         table: None,
         state_slot: None,
+        dlq_framing: env.framing::<DeadLetter>(&topics.dlq)?,
         dlq: topics.dlq,
         instance: env.instance.clone(),
         limits: Limits::default(),

@@ -8,6 +8,7 @@ pub mod bus;
 pub mod chain;
 pub mod clock;
 pub mod config;
+pub mod dlq;
 pub mod env;
 pub mod health;
 pub mod metrics;

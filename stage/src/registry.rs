@@ -7,8 +7,8 @@
 //! Reading never asks the registry. A stage knows by the topic which record a value must be, takes the prefix off
 //! ([`schemas::framing::split`]) and decodes the body strictly: only the canonical bytes of the expected record pass (I-08).
 //! So a value decodes whatever its id, also one of another registry (a mirrored cluster, a registry set up anew), or of
-//! none. Foreign consumers go by the id alone, as usual. Dead letters carry the single-object prefix always: they are
-//! read when something is broken.
+//! none. Foreign consumers go by the id alone, as usual. Dead letters too: our tools
+//! read them without the registry.
 
 use std::collections::HashMap;
 use std::time::Duration;

@@ -1,9 +1,8 @@
 //! Dead letters: what a stage could not take, byte for byte (I-04).
 //!
-//! Always in single-object framing, also with a registry: a dead letter is what an operator reads when something is
-//! broken, so it must need nobody.
+//! Framed as every other record: with a registry's id where there is one, so that other programs can read them too. Our
+//! own tools go by the topic and ask no registry.
 
-use schemas::framing::Framing;
 use schemas::{Record as _, v1};
 
 use super::StageSpec;
@@ -47,7 +46,7 @@ impl Letter {
             key: record.key.map(<[u8]>::to_vec),
             value: record.value.map(<[u8]>::to_vec),
         };
-        Self::of(letter, rejection.code, bytes_max)
+        Self::of(spec, letter, rejection.code, bytes_max)
     }
 
     pub(super) fn of_refused(
@@ -68,17 +67,17 @@ impl Letter {
             key: Some(refused.key.clone()),
             value: refused.value.clone(),
         };
-        Self::of(letter, refused.rejection.code, bytes_max)
+        Self::of(spec, letter, refused.rejection.code, bytes_max)
     }
 
-    fn of(mut letter: v1::DeadLetter, code: &'static str, bytes_max: usize) -> Self {
+    fn of(spec: &StageSpec, mut letter: v1::DeadLetter, code: &'static str, bytes_max: usize) -> Self {
         let kept = bytes_max.saturating_sub(ROOM);
         if let Some(value) = letter.value.as_mut().filter(|value| value.len() > kept) {
             letter.detail = format!("{}; first {kept} of {}{CUT}", letter.detail, value.len());
             value.truncate(kept);
         }
         let mut value = Vec::new();
-        Framing::single_object::<v1::DeadLetter>().prefix(&mut value);
+        spec.dlq_framing.prefix(&mut value);
         letter.encode(&mut value);
         let key = format!("{}-{}", letter.topic, letter.partition).into_bytes();
         Self { offset: letter.offset, code, key, value }

@@ -21,6 +21,8 @@ pub struct StageSpec {
     pub state_slot: Option<usize>,
     /// Dead letters.
     pub dlq: String,
+    /// Framing of dead letters.
+    pub dlq_framing: Framing,
     /// Stable name of this instance.
     pub instance: String,
     /// Bounds.

@@ -100,6 +100,7 @@ pub fn spec() -> StageSpec {
         table: Some("table".into()),
         state_slot: Some(1),
         dlq: "dlq".into(),
+        dlq_framing: Framing::single_object::<schemas::v1::DeadLetter>(),
         instance: "one".into(),
         limits: Limits { records: 3, poll_ms: 5, wait_ms: 150, ..Limits::default() },
     }

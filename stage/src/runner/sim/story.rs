@@ -39,6 +39,7 @@ fn spec(name: usize, records: usize) -> StageSpec {
         table: Some(TABLE.into()),
         state_slot: Some(1),
         dlq: LETTERS.into(),
+        dlq_framing: Framing::SingleObject(3),
         instance: format!("i{name}"),
         limits: Limits { records, poll_ms: 100, wait_ms: 400, ..Limits::default() },
     }
