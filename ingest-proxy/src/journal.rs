@@ -10,6 +10,8 @@
 //! write or sync nothing is trusted any more: every append and wait fails until the process starts anew.
 //! A damaged segment gives its whole records before the damage and is set aside, never deleted, as `*.quarantined`.
 
+mod chunk;
+mod error;
 mod format;
 mod recover;
 mod segment;
@@ -23,10 +25,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::oneshot;
 
+pub use chunk::{Chunk, Entry};
+pub use error::JournalError;
 pub use format::BODY_BYTES_MAX;
 pub use recover::{Damage, Recovery};
 use segment::{Active, Cursor, Segment};
@@ -52,64 +55,6 @@ impl Options {
     }
 }
 
-/// A failed journal call.
-#[derive(Debug, thiserror::Error)]
-pub enum JournalError {
-    /// Unacknowledged records fill `bytes_max`; room comes when the bus takes records.
-    #[error("journal is full")]
-    Full,
-    /// The disk is behind by `pending_bytes_max`; call again.
-    #[error("journal is busy")]
-    Busy,
-    /// A record is empty or above [`BODY_BYTES_MAX`].
-    #[error("record of {0} bytes cannot be journaled")]
-    Size(usize),
-    /// Another process holds the folder.
-    #[error("journal folder is in use by another process")]
-    Locked,
-    /// A write or sync failed earlier, or the journal was closed: nothing is taken any more.
-    #[error("journal has failed: {0}")]
-    Failed(String),
-    /// The system refused.
-    #[error("{operation}")]
-    Io {
-        /// What was tried.
-        operation: String,
-        /// Why not.
-        #[source]
-        source: std::io::Error,
-    },
-}
-
-impl JournalError {
-    /// Stable name, for metrics and reason codes.
-    #[must_use]
-    pub fn kind(&self) -> &'static str {
-        match self {
-            Self::Full => "journal_full",
-            Self::Busy => "journal_busy",
-            Self::Size(_) => "record_size",
-            Self::Locked => "journal_locked",
-            Self::Failed(_) => "journal_failed",
-            Self::Io { .. } => "journal_io",
-        }
-    }
-
-    pub(crate) fn io(operation: impl Into<String>) -> impl FnOnce(std::io::Error) -> Self {
-        let operation = operation.into();
-        move |source| Self::Io { operation, source }
-    }
-}
-
-/// One record read back.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
-    /// Index in the journal.
-    pub index: u64,
-    /// The bytes appended; shares memory with those read together with it.
-    pub body: Bytes,
-}
-
 /// Threads that write and sync, one batch each at a time.
 pub(crate) const WRITERS: usize = 2;
 /// Longest time records wait in memory that no request waits for.
@@ -132,11 +77,21 @@ struct Flight {
     synced: bool,
 }
 
-/// Someone who waits until the record at `index` is durable; told false when it never will be.
+/// What someone who waits for the disk is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Told {
+    Durable,
+    /// The disk did not answer in time; it may still become durable.
+    TooLate,
+    Never,
+}
+
+/// Someone who waits until the record at `index` is durable, for no longer than `until`.
 #[derive(Debug)]
 struct Waiter {
     index: u64,
-    told: oneshot::Sender<bool>,
+    until: Option<Instant>,
+    told: oneshot::Sender<Told>,
 }
 
 #[derive(Debug)]
@@ -286,17 +241,42 @@ impl Journal {
     /// # Errors
     /// `Failed` when it never will be; its request must not be forwarded.
     pub async fn durable(&self, index: u64) -> Result<(), JournalError> {
+        self.durable_within(index, None).await
+    }
+
+    /// As [`Journal::durable`], for no longer than `wait`; someone must call [`Journal::expire`] all along.
+    ///
+    /// # Errors
+    /// `Stalled` when the disk did not answer in time; `Failed`.
+    pub async fn durable_within(&self, index: u64, wait: Option<Duration>) -> Result<(), JournalError> {
         if self.durable_end() > index {
             return Ok(());
         }
-        let Some(told) = self.wait_for(index)? else { return Ok(()) };
+        let Some(told) = self.wait_for(index, wait)? else { return Ok(()) };
         match told.await {
-            Ok(true) => Ok(()),
+            Ok(Told::Durable) => Ok(()),
+            Ok(Told::TooLate) => Err(JournalError::Stalled),
             _ => Err(JournalError::Failed(self.state.lock().failed.clone().unwrap_or_else(|| "closed".into()))),
         }
     }
 
-    fn wait_for(&self, index: u64) -> Result<Option<oneshot::Receiver<bool>>, JournalError> {
+    /// Tells those whose time is over.
+    pub fn expire(&self) {
+        let mut late = Vec::new();
+        {
+            let mut state = self.state.lock();
+            if state.waiters.is_empty() {
+                return;
+            }
+            let now = Instant::now();
+            late.extend(state.waiters.extract_if(.., |waiter| waiter.until.is_some_and(|until| until <= now)));
+        }
+        for waiter in late {
+            let _gone = waiter.told.send(Told::TooLate);
+        }
+    }
+
+    fn wait_for(&self, index: u64, wait: Option<Duration>) -> Result<Option<oneshot::Receiver<Told>>, JournalError> {
         let mut state = self.state.lock();
         if self.durable_end() > index {
             return Ok(None);
@@ -304,8 +284,11 @@ impl Journal {
         if let Some(reason) = &state.failed {
             return Err(JournalError::Failed(reason.clone()));
         }
+        if state.closing && index >= state.next {
+            return Err(JournalError::Failed("closed".into()));
+        }
         let (told, waits) = oneshot::channel();
-        state.waiters.push(Waiter { index, told });
+        state.waiters.push(Waiter { index, until: wait.map(|wait| Instant::now() + wait), told });
         state.pending_waiters += usize::from(index >= state.pending_first);
         let wake = self.want(&mut state, index);
         drop(state);
@@ -354,13 +337,34 @@ impl Journal {
     /// # Errors
     /// `Io`; `Failed` when a record of this process cannot be read back.
     pub fn read(&self, index: u64, bytes_max: usize) -> Result<Vec<Entry>, JournalError> {
+        let mut chunk = Chunk::default();
+        self.read_into(index, bytes_max, &mut chunk)?;
+        Ok(chunk.iter().map(|(index, body)| Entry { index, body: body.to_vec() }).collect())
+    }
+
+    /// As [`Journal::read`], into memory that is used again.
+    ///
+    /// # Errors
+    /// As [`Journal::read`]; `chunk` is then empty.
+    pub fn read_into(&self, index: u64, bytes_max: usize, chunk: &mut Chunk) -> Result<(), JournalError> {
+        chunk.records.clear();
         let durable = self.durable_end();
-        let mut segments = {
-            let state = self.state.lock();
-            state.segments.iter().filter(|segment| segment.next > index).cloned().collect::<Vec<_>>().into_iter()
-        };
-        let Some(segment) = segments.next() else { return Ok(Vec::new()) };
-        segment.read(&mut self.cursor.lock(), index, durable, bytes_max)
+        let segment = self.state.lock().segments.iter().find(|segment| segment.next > index).cloned();
+        let Some(segment) = segment else { return Ok(()) };
+        segment.read(&mut self.cursor.lock(), index, durable, bytes_max, chunk)
+    }
+
+    /// Folder of its files.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.options.folder
+    }
+
+    /// Whether [`Journal::trim`] to `index` would free a segment.
+    #[must_use]
+    pub fn would_remove(&self, index: u64) -> bool {
+        let state = self.state.lock();
+        state.segments.len() > 1 && state.segments.front().is_some_and(|segment| segment.next <= index)
     }
 
     /// Says that the bus acknowledged everything before `index`: segments wholly before it are deleted.

@@ -2,7 +2,10 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use stage::metrics::{Counter, counter};
+use stage::metrics::{Counter, Gauge, counter, gauge};
+
+use crate::journal::Journal;
+use crate::tap::{Flow, Guarantee, Tap};
 
 /// Counters since the process started.
 #[derive(Debug, Default)]
@@ -59,10 +62,28 @@ impl Metrics {
 }
 
 /// Shows the counters at `/metrics`; publishes what was added since the last time.
-pub(crate) struct Exporter(Vec<(Counter, u64)>);
+pub(crate) struct Exporter {
+    counters: Vec<(Counter, u64)>,
+    waiting: Gauge,
+    unrecorded: Gauge,
+    journal: Gauge,
+}
+
+/// Counters of each guarantee.
+fn flows() -> impl Iterator<Item = Counter> {
+    Guarantee::ALL.into_iter().flat_map(|guarantee| {
+        let labels = [("guarantee", guarantee.as_str())];
+        [
+            counter("proxy_seen_records_total", "Records made from what was seen at the socket.", &labels),
+            counter("proxy_journaled_records_total", "Records taken by the journal.", &labels),
+            counter("proxy_acked_records_total", "Records the bus acknowledged, each once.", &labels),
+        ]
+    })
+}
 
 impl Exporter {
-    pub(crate) fn new() -> Self {
+    /// `journal_bytes_max`: the journal's limit, shown beside what it holds.
+    pub(crate) fn new(journal_bytes_max: u64) -> Self {
         let made = [
             counter("proxy_connections_total", "Connections accepted.", &[]),
             counter(
@@ -84,13 +105,27 @@ impl Exporter {
             counter("proxy_bus_errors_total", "Failed attempts at the bus.", &[]),
             counter("proxy_quarantined_records_total", "Records the bus will never take, set aside in files.", &[]),
             counter("proxy_unrecordable_sessions_total", "Sessions ended because they could not be recorded.", &[]),
+            counter("proxy_refused_records_total", "Records of refused requests; their session's end says so.", &[]),
+            counter("proxy_written_ends_total", "Ends written in the name of sessions that could not.", &[]),
+            counter("proxy_unreported_ends_total", "Ends that found no place to wait for the journal.", &[]),
         ];
-        Self(made.into_iter().map(|counter| (counter, 0)).collect())
+        let limit = gauge("proxy_journal_limit_bytes", "Bytes at which the journal is full.", &[]);
+        limit.set(i64::try_from(journal_bytes_max).unwrap_or(i64::MAX));
+        Self {
+            counters: made.into_iter().chain(flows()).map(|counter| (counter, 0)).collect(),
+            waiting: gauge("proxy_waiting_records", "Records seen that the bus has not acknowledged.", &[]),
+            unrecorded: gauge("proxy_unrecorded_records", "Records seen that are nowhere: must be 0.", &[]),
+            journal: gauge("proxy_journal_bytes", "Bytes in the journal that the bus has not acknowledged.", &[]),
+        }
     }
 
     /// Adds what is new.
-    pub(crate) fn publish(&mut self, metrics: &Metrics, tap: &crate::tap::Counters) {
-        let now = metrics.snapshot();
+    pub(crate) fn publish(&mut self, metrics: &Metrics, tap: &Tap, journal: &Journal) {
+        let accounting = tap.accounting();
+        self.waiting.set(i64::try_from(accounting.waiting).unwrap_or(i64::MAX));
+        self.unrecorded.set(accounting.unrecorded);
+        self.journal.set(i64::try_from(journal.used_bytes()).unwrap_or(i64::MAX));
+        let (now, tap) = (metrics.snapshot(), tap.counters());
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let values = [
             now.connections,
@@ -105,8 +140,13 @@ impl Exporter {
             read(&tap.bus_errors),
             read(&tap.quarantined),
             read(&tap.refused),
+            read(&tap.refused_records),
+            read(&tap.ends),
+            read(&tap.unreported),
         ];
-        for ((counter, shown), value) in self.0.iter_mut().zip(values) {
+        let flow = |flow: &Flow| [read(&flow.seen), read(&flow.journaled), read(&flow.acked)];
+        let values = values.into_iter().chain(tap.flows.iter().flat_map(flow));
+        for ((counter, shown), value) in self.counters.iter_mut().zip(values) {
             counter.add(value.saturating_sub(*shown));
             *shown = value;
         }

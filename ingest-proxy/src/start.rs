@@ -140,9 +140,10 @@ pub fn start(config: &ProxyConfig, env: &Env) -> Result<ProxyRunning, StageFailu
         workers: workers.places(),
     });
     let (shutdown, carrier) = (env.shutdown.clone(), Arc::clone(&tap));
+    let watched = Arc::clone(&journal);
     let stopping = (Arc::clone(&tap), Arc::clone(&journal));
     let running = Running::spawn("proxy", &env.shutdown, move || {
-        let served = runtime.block_on(serve(socket, shared, shutdown.clone()));
+        let served = runtime.block_on(serve(socket, shared, watched, shutdown.clone()));
         workers.stop();
         runtime.shutdown_timeout(Duration::from_secs(1));
         flush(&carrier, &journal, &shutdown);
@@ -162,14 +163,17 @@ pub fn start(config: &ProxyConfig, env: &Env) -> Result<ProxyRunning, StageFailu
 async fn serve(
     socket: std::net::TcpListener,
     shared: Arc<Shared>,
+    journal: Arc<Journal>,
     shutdown: stage::Shutdown,
 ) -> Result<(), StageFailure> {
     let (level, seen) = tokio::sync::watch::channel(shutdown.level());
     let (metrics, tap) = (Arc::clone(&shared.metrics), Arc::clone(&shared.tap));
+    let limit = shared.config.journal.bytes_max;
     let watcher = tokio::spawn(async move {
-        let mut exporter = Exporter::new();
+        let mut exporter = Exporter::new(limit);
         loop {
-            exporter.publish(&metrics, tap.counters());
+            tap.expire();
+            exporter.publish(&metrics, &tap, &journal);
             let now = shutdown.level();
             level.send_if_modified(|level| std::mem::replace(level, now) != now);
             tokio::time::sleep(STOP_POLL).await;

@@ -158,7 +158,9 @@ fn a_request_is_durable_before_the_target_sees_it_and_the_end_counts_everything(
     assert_eq!((facts.message_count, facts.record_count), (Some(4), Some(i64::try_from(frames.len()).unwrap())));
     assert!(frames.iter().all(|frame| !frame.payload.windows(8).any(|part| part == b"select 1")));
     let sessions: Vec<Session> = world.read("audit.sessions", next);
-    assert_eq!((sessions.len(), sessions[0].context.wrapped_key.len()), (1, 80));
+    let states: Vec<SessionState> = sessions.iter().map(|session| session.state).collect();
+    assert_eq!(states, [SessionState::Open, SessionState::Closed]);
+    assert!(sessions.iter().all(|session| session.context.wrapped_key.len() == 80));
     world.tap.stop();
     world.journal.close();
 }

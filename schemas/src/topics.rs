@@ -97,7 +97,14 @@ impl Topics {
             (&self.seal_proposals, 1, Forever, "stream_id", &["sealer", "archiver"], &["sealer"]),
             (&self.seals, 1, Forever, "stream_id", &["sealer"], &["archiver"]),
             (&self.approvals, 1, Forever, "approval_id", &["ingest-proxy", "cli"], &["ingest-proxy"]),
-            (&self.dlq, partitions, Days(90), "origin topic-partition", &["enricher", "masker"], &["cli"]),
+            (
+                &self.dlq,
+                partitions,
+                Days(90),
+                "origin topic-partition",
+                &["ingest-proxy", "enricher", "masker"],
+                &["cli"],
+            ),
         ];
         rows.into_iter()
             .map(|(name, partitions, retention, key, writers, readers)| Plan {

@@ -6,10 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use bytes::Bytes;
-
 use super::format::{self, RECORD_HEADER, SEGMENT_HEADER};
-use super::{Entry, JournalError, Options};
+use super::{Chunk, JournalError, Options};
 
 /// What is known of a segment.
 #[derive(Debug, Clone)]
@@ -47,14 +45,15 @@ pub(super) struct Cursor {
 }
 
 impl Segment {
-    /// Records from `index` on and before `durable`, at least one if there is one.
+    /// Records from `index` on and before `durable` into `chunk`, at least one if there is one.
     pub(super) fn read(
         &self,
         cursor: &mut Option<Cursor>,
         index: u64,
         durable: u64,
         bytes_max: usize,
-    ) -> Result<Vec<Entry>, JournalError> {
+        chunk: &mut Chunk,
+    ) -> Result<(), JournalError> {
         let operation = || format!("read journal segment `{}`", self.path.display());
         let known = cursor.take().filter(|known| known.first == self.first && known.index <= index);
         let mut place = match known {
@@ -65,18 +64,23 @@ impl Segment {
             }
         };
         let until = self.next.min(durable);
-        let (mut entries, mut taken, mut wanted) = (Vec::new(), 0usize, bytes_max.max(RECORD_HEADER));
-        while place.index < until && entries.is_empty() {
+        let (mut taken, mut wanted) = (0usize, bytes_max.max(RECORD_HEADER));
+        chunk.records.clear();
+        while place.index < until && chunk.records.is_empty() {
             let left = usize::try_from(self.end.saturating_sub(place.at)).unwrap_or(usize::MAX);
-            let mut bytes = vec![0u8; wanted.min(left)];
-            place.file.read_exact_at(&mut bytes, place.at).map_err(JournalError::io(operation()))?;
-            let bytes = Bytes::from(bytes);
-            let mut rest: &[u8] = &bytes;
+            let len = wanted.min(left);
+            if chunk.bytes.len() < len {
+                chunk.bytes.resize(len, 0);
+            }
+            let bytes = chunk.bytes.get_mut(..len).unwrap_or_default();
+            place.file.read_exact_at(bytes, place.at).map_err(JournalError::io(operation()))?;
+            let mut at = 0usize;
             while place.index < until && taken < bytes_max {
+                let rest = chunk.bytes.get(at..len).unwrap_or_default();
                 let Some([a, b, c, d, ..]) = rest.first_chunk::<RECORD_HEADER>() else { break };
-                let len = RECORD_HEADER + u32::from_be_bytes([*a, *b, *c, *d]) as usize;
-                let Some((record, after)) = rest.split_at_checked(len) else {
-                    wanted = wanted.max(len); // longer than what was read: once more, whole
+                let record_len = RECORD_HEADER + u32::from_be_bytes([*a, *b, *c, *d]) as usize;
+                let Some(record) = rest.get(..record_len) else {
+                    wanted = wanted.max(record_len); // longer than what was read: once more, whole
                     break;
                 };
                 if place.index >= index {
@@ -84,19 +88,18 @@ impl Segment {
                         JournalError::Failed(format!("record {} does not match its checksum", place.index))
                     })?;
                     taken += body.len();
-                    entries.push(Entry { index: place.index, body: bytes.slice_ref(body) });
+                    chunk.records.push((place.index, at + RECORD_HEADER..at + record_len));
                 }
                 place.index += 1;
-                place.at += len as u64;
-                rest = after;
+                place.at += record_len as u64;
+                at += record_len;
             }
-            let stuck = rest.len() == bytes.len() && (bytes.len() == left || bytes.len() >= wanted);
-            if stuck {
+            if at == 0 && (len == left || len >= wanted) {
                 return Err(JournalError::Failed(format!("record {} is longer than its segment", place.index)));
             }
         }
         *cursor = Some(place);
-        Ok(entries)
+        Ok(())
     }
 
     /// Deletes the file, or sets it aside when it is damaged.

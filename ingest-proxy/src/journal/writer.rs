@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::segment::Active;
-use super::{AWAKE, Flight, Journal, JournalError, LINGER, LINGER_BYTES_MAX, WRITERS};
+use super::{AWAKE, Flight, Journal, JournalError, LINGER, LINGER_BYTES_MAX, Told, WRITERS};
 use std::sync::atomic::Ordering;
 
 /// What a writer took to write.
@@ -114,7 +114,7 @@ impl Journal {
         }
         for waiter in told {
             // Gone when its session has ended meanwhile.
-            let _gone = waiter.told.send(true);
+            let _gone = waiter.told.send(Told::Durable);
         }
     }
 
@@ -126,7 +126,7 @@ impl Journal {
             std::mem::take(&mut state.waiters)
         };
         for waiter in waiters {
-            let _gone = waiter.told.send(false);
+            let _gone = waiter.told.send(Told::Never);
         }
         self.done.notify_all();
         self.work.notify_all();
@@ -142,12 +142,12 @@ mod tests {
     fn after_a_failure_nothing_is_taken_and_every_waiter_is_told() {
         let folder = tempfile::tempdir().unwrap();
         let (journal, _) = Journal::open(Options::at(folder.path())).unwrap();
-        let told = journal.wait_for(5).unwrap().unwrap();
+        let told = journal.wait_for(5, None).unwrap().unwrap();
         journal.fail(&JournalError::Failed("disk".into()));
         let block = |future| tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future);
-        assert_eq!(block(told), Ok(false));
+        assert_eq!(block(told), Ok(Told::Never));
         assert!(matches!(journal.append(&[b"y"]), Err(JournalError::Failed(_))));
-        assert!(matches!(journal.wait_for(0), Err(JournalError::Failed(_))));
+        assert!(matches!(journal.wait_for(0, None), Err(JournalError::Failed(_))));
         journal.close();
     }
 }

@@ -229,7 +229,13 @@ impl World {
         for frame in self.read::<RawFrame>(&topics.raw, secrets) {
             frames.entry(frame.session_id.0).or_default().push(frame);
         }
-        let sessions: Vec<Session> = self.read(&topics.sessions, secrets);
+        // The topic is compacted by key: the newest counts.
+        let newest: BTreeMap<[u8; 16], Session> = self
+            .read::<Session>(&topics.sessions, secrets)
+            .into_iter()
+            .map(|session| (session.session_id.0, session))
+            .collect();
+        let sessions: Vec<Session> = newest.into_values().collect();
         assert_eq!(sessions.len(), frames.len());
         let trail = |session: Session| {
             let frames = frames.remove(&session.session_id.0).unwrap();
@@ -279,7 +285,7 @@ impl Trail {
 
     /// Opened, logged in, closed, and its last record counts everything before it.
     pub fn check_closed(&self) {
-        assert_eq!(self.session.state, SessionState::Open);
+        assert_eq!(self.session.state, SessionState::Closed);
         assert_eq!(self.frames[0].kind, FrameKind::SessionOpened);
         let types: Vec<&str> = self.frames[1..4].iter().map(|frame| frame.message_type.as_str()).collect();
         assert_eq!(types, ["StartupMessage", "Authentication", "PasswordMessage"]);
