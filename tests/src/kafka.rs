@@ -40,13 +40,15 @@ pub struct Options {
     pub nodes: u16,
     /// Full optimisation and a larger heap, for benches; starts 2 s slower.
     pub bench: bool,
+    /// Clients are told another port than the node's own, on which the test lets them in; see [`Kafka::fronts`].
+    pub fronted: bool,
     /// Further lines of `server.properties`; they win over the testkit's.
     pub properties: Vec<(String, String)>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { nodes: 1, bench: false, properties: Vec::new() }
+        Self { nodes: 1, bench: false, fronted: false, properties: Vec::new() }
     }
 }
 
@@ -63,6 +65,8 @@ struct Node {
     server: Option<Server>,
     port: Port,
     controller: Port,
+    /// The port that clients are told, and the one that the other nodes use.
+    front: Option<(Port, Port)>,
 }
 
 impl Kafka {
@@ -77,7 +81,8 @@ impl Kafka {
         let home = tools::kafka()?;
         let mut nodes = Vec::new();
         for _ in 0..options.nodes {
-            nodes.push(Node { server: None, port: Port::free()?, controller: Port::free()? });
+            let front = if options.fronted { Some((Port::free()?, Port::free()?)) } else { None };
+            nodes.push(Node { server: None, port: Port::free()?, controller: Port::free()?, front });
         }
         let mut cluster = Self { nodes, bench: options.bench, folder: Folder::new("kafka")? };
         for index in 0..cluster.nodes.len() {
@@ -98,10 +103,18 @@ impl Kafka {
         Self::start(&Options::default())
     }
 
-    /// `host:port` of all nodes, separated by commas.
+    /// `host:port` of all nodes as clients are told, separated by commas.
     #[must_use]
     pub fn bootstrap(&self) -> String {
-        self.nodes.iter().map(|node| node.port.addr().to_string()).collect::<Vec<_>>().join(",")
+        let told = |node: &Node| node.front.as_ref().map_or(node.port.addr(), |(front, _)| front.addr());
+        self.nodes.iter().map(|node| told(node).to_string()).collect::<Vec<_>>().join(",")
+    }
+
+    /// Where clients come, and where the node listens for them: somebody must carry bytes from one to the other, and so
+    /// can cut or slow a node off from its clients. Empty unless the cluster is fronted.
+    #[must_use]
+    pub fn fronts(&self) -> Vec<(SocketAddr, SocketAddr)> {
+        self.nodes.iter().filter_map(|node| Some((node.front.as_ref()?.0.addr(), node.port.addr()))).collect()
     }
 
     /// The number of nodes, running or not.
@@ -144,6 +157,31 @@ impl Kafka {
         self.kill9(index)?;
         self.spawn(index)?;
         self.await_node(index)
+    }
+
+    /// Starts a killed node without waiting for it; [`Kafka::is_up`] tells.
+    ///
+    /// # Errors
+    /// When there is no such node or it cannot be started.
+    pub fn start_node(&mut self, index: usize) -> Result<()> {
+        self.kill9(index)?;
+        self.spawn(index)
+    }
+
+    /// Whether the node answers and knows every node that runs.
+    #[must_use]
+    pub fn is_up(&self, index: usize) -> bool {
+        let running = self.nodes.iter().filter(|node| node.server.is_some()).count();
+        let node = self.nodes.get(index).filter(|node| node.server.is_some());
+        node.is_some_and(|node| wire::brokers(node.port.addr()).is_ok_and(|known| known >= running))
+    }
+
+    /// Sends a signal by name (`STOP`, `CONT`) to a running node.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn signal(&mut self, index: usize, signal: &str) -> Result<()> {
+        self.node(index)?.server.as_mut().context("node is not running")?.signal(signal)
     }
 
     /// Makes a topic with `partitions` on all nodes and waits until each partition has a leader.
@@ -197,12 +235,24 @@ impl Kafka {
         let (replicas, in_sync) = if self.nodes.len() == 3 { (3, 2) } else { (1, 1) };
         let (addr, controller) = (node.port.addr(), node.controller.addr());
         let data = self.node_folder(index).join("data");
+        let listeners = match &node.front {
+            None => format!(
+                "listeners=PLAINTEXT://{addr},CONTROLLER://{controller}\nadvertised.listeners=PLAINTEXT://{addr}"
+            ),
+            Some((front, inner)) => format!(
+                "listeners=PLAINTEXT://{addr},INNER://{inner},CONTROLLER://{controller}\n\
+                 advertised.listeners=PLAINTEXT://{front},INNER://{inner}\n\
+                 listener.security.protocol.map=PLAINTEXT:PLAINTEXT,INNER:PLAINTEXT,CONTROLLER:PLAINTEXT\n\
+                 inter.broker.listener.name=INNER",
+                front = front.addr(),
+                inner = inner.addr(),
+            ),
+        };
         let mut text = format!(
             "process.roles=broker,controller\n\
              node.id={}\n\
              controller.quorum.voters={}\n\
-             listeners=PLAINTEXT://{addr},CONTROLLER://{controller}\n\
-             advertised.listeners=PLAINTEXT://{addr}\n\
+             {listeners}\n\
              controller.listener.names=CONTROLLER\n\
              log.dirs={}\n\
              default.replication.factor={replicas}\n\

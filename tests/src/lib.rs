@@ -8,6 +8,7 @@
 
 pub mod certs;
 pub mod duckdb;
+pub mod fault;
 pub mod http;
 pub mod kafka;
 pub mod line;

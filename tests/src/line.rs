@@ -88,29 +88,7 @@ impl Line {
     pub fn start(around: &Surroundings<'_>) -> Result<Self> {
         let (folder, port) = (Folder::new("line")?, Port::free()?);
         let bin = around.bin.clone().map_or_else(sealtrail_bin, Ok)?;
-        let keys = folder.join("keys");
-        run_text(Command::new(&bin).args(["keys", "init", "--origin", ORIGIN, "--folder"]).arg(&keys))?;
-        let authority = Authority::new("sealtrail test authority")?;
-        let issued = authority.loopback()?;
-        folder.write("authority.pem", authority.pem())?;
-        folder.write("proxy.pem", &issued.certificate_pem)?;
-        folder.write("proxy.key", &issued.key_pem)?;
-        folder.write("target-password", PASSWORD)?;
-        let archive = match &around.s3 {
-            Some((_, bucket)) => format!("s3://{bucket}/audit"),
-            None => format!("file://{}", folder.join("archive").display()),
-        };
-        let config = folder.write("sealtrail.toml", configuration(&folder, &port, &archive, around))?;
-        run_text(Command::new(&bin).args(["config", "check", "--config"]).arg(&config))?;
-        let store = around.s3.as_ref().map_or_else(Vec::new, |(s3, _)| {
-            let keys = s3.writer();
-            vec![
-                ("AWS_ENDPOINT_URL", s3.endpoint()),
-                ("AWS_REGION", s3.region().to_owned()),
-                ("AWS_ACCESS_KEY_ID", keys.access_key.to_owned()),
-                ("AWS_SECRET_ACCESS_KEY", keys.secret_key.to_owned()),
-            ]
-        });
+        let (archive, store) = lay_out(&folder, &port, around)?;
         let command = if around.proxy_alone { "proxy" } else { "up" };
         let mut line = Self { server: None, folder, port, archive, tls: around.tls, bin, command, store };
         line.run()?;
@@ -212,6 +190,39 @@ impl Line {
         command.args(arguments).envs(self.store.iter().map(|(name, value)| (name, value)));
         Ok(command)
     }
+}
+
+/// How commands find the object store: names of variables and their values.
+pub(crate) type StoreVariables = Vec<(&'static str, String)>;
+
+/// Makes keys, certificates and the checked `sealtrail.toml` in `folder`; returns the archive's address and what commands
+/// that read it need in their environment.
+pub(crate) fn lay_out(folder: &Folder, port: &Port, around: &Surroundings<'_>) -> Result<(String, StoreVariables)> {
+    let bin = around.bin.clone().map_or_else(sealtrail_bin, Ok)?;
+    let keys = folder.join("keys");
+    run_text(Command::new(&bin).args(["keys", "init", "--origin", ORIGIN, "--folder"]).arg(&keys))?;
+    let authority = Authority::new("sealtrail test authority")?;
+    let issued = authority.loopback()?;
+    folder.write("authority.pem", authority.pem())?;
+    folder.write("proxy.pem", &issued.certificate_pem)?;
+    folder.write("proxy.key", &issued.key_pem)?;
+    folder.write("target-password", PASSWORD)?;
+    let archive = match &around.s3 {
+        Some((_, bucket)) => format!("s3://{bucket}/audit"),
+        None => format!("file://{}", folder.join("archive").display()),
+    };
+    let config = folder.write("sealtrail.toml", configuration(folder, port, &archive, around))?;
+    run_text(Command::new(&bin).args(["config", "check", "--config"]).arg(&config))?;
+    let store = around.s3.as_ref().map_or_else(Vec::new, |(s3, _)| {
+        let keys = s3.writer();
+        vec![
+            ("AWS_ENDPOINT_URL", s3.endpoint()),
+            ("AWS_REGION", s3.region().to_owned()),
+            ("AWS_ACCESS_KEY_ID", keys.access_key.to_owned()),
+            ("AWS_SECRET_ACCESS_KEY", keys.secret_key.to_owned()),
+        ]
+    });
+    Ok((archive, store))
 }
 
 fn configuration(folder: &Folder, port: &Port, archive: &str, around: &Surroundings<'_>) -> String {

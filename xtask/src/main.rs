@@ -4,6 +4,7 @@
 
 mod bench;
 mod check;
+mod fault;
 mod fuzz;
 #[allow(clippy::only_used_in_recursion)] // the walk hands its table on to every branch
 mod r#gen;
@@ -29,7 +30,8 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   tidy               file length, module docs, links, reachability, machine paths
   readme             run the commands of the README
   fuzz [TARGET [S]]  every decoder of foreign bytes under libFuzzer, or the targets with TARGET in their name, S seconds each
-  bench WHAT [ARGS]  proxy, stages, verify, bus or codec: figures as ratios of one run";
+  bench WHAT [ARGS]  proxy, stages, verify, bus or codec: figures as ratios of one run
+  fault [ARGS]       kill, freeze and cut everything: --kills N (1000), --seed N; last line: what was lost";
 
 fn main() -> ExitCode {
     if let Some(code) = fuzz::wrapped() {
@@ -64,6 +66,7 @@ fn dispatch() -> Result<()> {
         ["fuzz", target, seconds] => fuzz::run(target, seconds.parse().context("read the seconds")?),
         ["readme"] => readme::run(),
         ["bench", what, rest @ ..] => bench::run(what, rest),
+        ["fault", rest @ ..] => fault::run(rest),
         _ => bail!(USAGE),
     }
 }
