@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use stage::bus::kafka::{Kafka, KafkaConfig};
 use stage::bus::{Bus, BusErrorKind, TopicPartition};
 use stage::runner::{Limits, StageError, StageSpec, run};
-use stage::transform::Factory;
+use stage::transform::{Context, Factory, Input, Out, Rejection, Transform, Verdict};
 use stage::{Level, Shutdown};
 
 use self::runner_support::{Faulty, Make, StopOnDrop, Sum, all_within, body, put, spec, topics};
@@ -158,6 +158,64 @@ fn a_killed_broker_leaves_no_trace() {
         let differs = found.iter().zip(&expected).position(|(found, expected)| found != expected);
         assert_eq!((found.len(), differs), (200, None));
     });
+}
+
+/// Takes very long for one record, once.
+struct Slow {
+    inner: Sum,
+    rest: Arc<Mutex<Duration>>,
+}
+
+struct MakeSlow(Arc<Mutex<Duration>>);
+
+impl Factory for MakeSlow {
+    type Transform = Slow;
+    fn make(&self, _partition: i32) -> Slow {
+        Slow { inner: Sum::default(), rest: self.0.clone() }
+    }
+}
+
+impl Transform for Slow {
+    fn apply(&mut self, ctx: &Context, input: Input<'_>, out: &mut Out) -> Result<Verdict, Rejection> {
+        if input.offset == 2 {
+            std::thread::sleep(std::mem::take(&mut *self.rest.lock().unwrap()));
+        }
+        self.inner.apply(ctx, input, out)
+    }
+    fn flush(&mut self, ctx: &Context, out: &mut Out) {
+        self.inner.flush(ctx, out);
+    }
+    fn restore(&mut self, key: &[u8], value: Option<&[u8]>) {
+        self.inner.restore(key, value);
+    }
+}
+
+/// I-04: a stage sleeps in the middle of a transaction, past the transaction's time and past the group's patience. The
+/// coordinator has aborted the one and given away the partitions by then: a new producer goes on where it was, exactly once.
+#[test]
+fn a_sleep_past_every_timeout_leaves_no_trace() {
+    let quick = ("transaction.abort.timed.out.transaction.cleanup.interval.ms".to_owned(), "300".to_owned());
+    let options = testkit::kafka::Options { properties: vec![quick], ..Default::default() };
+    let broker = testkit::kafka::Kafka::start(&options).unwrap();
+    let mut line = Line::new(&broker.bootstrap(), "sleep");
+    for (name, value) in
+        [("transaction.timeout.ms", "3000"), ("message.timeout.ms", "2000"), ("max.poll.interval.ms", "5000")]
+    {
+        line.config.properties.insert(name.into(), value.into());
+    }
+    line.bus = Kafka::connect(&line.config).unwrap();
+    line.put("in", &[(0, "a", "1"), (0, "a", "2"), (0, "a", "3"), (0, "a", "4"), (1, "b", "10")]);
+    let factory = MakeSlow(Arc::new(Mutex::new(Duration::from_secs(8))));
+    let shutdown = Shutdown::new();
+    std::thread::scope(|scope| {
+        let _stop = StopOnDrop(std::slice::from_ref(&shutdown));
+        let stage = scope.spawn(|| run(line.bus.as_ref(), &line.spec, &factory, &shutdown, &|| 0));
+        assert_eq!(line.texts(0, 4), ["1=1", "2=3", "3=6", "4=10"]);
+        assert_eq!(line.texts(1, 1), ["10=10"]);
+        shutdown.raise(Level::Stop);
+        stage.join().unwrap().unwrap();
+    });
+    assert!(factory.0.lock().unwrap().is_zero(), "it slept");
 }
 
 fn order_state_and_positions_survive_a_restart(bootstrap: &str) {

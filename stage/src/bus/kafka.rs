@@ -7,6 +7,7 @@
 mod client;
 mod reader;
 mod topics;
+mod watchdog;
 mod writer;
 
 use std::collections::{BTreeMap, HashMap};

@@ -78,6 +78,8 @@ pub(super) fn settings(config: &KafkaConfig, role: Role) -> ClientConfig {
         Role::Consumer => &[
             ("enable.auto.commit", "false"),
             ("enable.auto.offset.store", "false"),
+            // the watchdog lives on it
+            ("enable.partition.eof", "true"),
             // A lost position stops the stage. The first start of a group asks for the earliest explicitly.
             ("auto.offset.reset", "error"),
             ("check.crcs", "true"),
@@ -169,6 +171,8 @@ pub(super) fn kind_of_code(code: Code) -> BusErrorKind {
         Code::AutoOffsetReset | Code::OffsetOutOfRange => BusErrorKind::Missing,
         Code::QueueFull => BusErrorKind::Full,
         Code::MessageSizeTooLarge => BusErrorKind::TooLarge,
+        // The poll came too late and the group took the partitions away; the next poll joins again.
+        Code::PollExceeded => BusErrorKind::Abort,
         Code::State | Code::PurgeQueue | Code::PurgeInflight | Code::MessageTimedOut => BusErrorKind::Abort,
         Code::AllBrokersDown
         | Code::BrokerTransportFailure

@@ -16,7 +16,8 @@ use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::KafkaConfig;
-use super::client::{Role, Trouble, fail, kind_of_code, log, settings};
+use super::client::{Role, Trouble, fail, kind_of, kind_of_code, log, settings};
+use super::watchdog::{LOOK, STALL, Watched};
 use crate::bus::{
     Assign, Batch, BusError, BusErrorKind, Membership, PollLimit, Position, Reader, ReaderSpec, Rebalance, RecordRef,
     TopicPartition,
@@ -34,7 +35,7 @@ enum Change {
 }
 
 /// Callbacks of a reader's consumer; run inside its poll.
-struct Callbacks {
+pub(super) struct Callbacks {
     timeout: Duration,
     changes: Mutex<Vec<Change>>,
     trouble: Trouble,
@@ -59,7 +60,15 @@ impl ConsumerContext for Callbacks {
                     Err(error) => {
                         // The group believes these are ours: the reader must not go on.
                         self.give_back(consumer);
-                        Change::Failed(BusErrorKind::Fatal, format!("take over partitions: {error}"))
+                        let kind = match kind_of(&error) {
+                            // a transaction of the last owner may still be open: it ends, or times out
+                            BusErrorKind::Retriable | BusErrorKind::Abort => BusErrorKind::Retriable,
+                            _ if error.rdkafka_error_code() == Some(Code::UnstableOffsetCommit) => {
+                                BusErrorKind::Retriable
+                            }
+                            kind => kind,
+                        };
+                        Change::Failed(kind, format!("take over partitions: {error}"))
                     }
                 }
             }
@@ -141,17 +150,21 @@ struct Held {
     /// Next offset to give to the caller, once known.
     next: Option<i64>,
     paused: bool,
+    watched: Watched,
 }
 
 /// A reader.
 pub(super) struct KafkaReader {
-    consumer: BaseConsumer<Callbacks>,
+    pub(super) consumer: BaseConsumer<Callbacks>,
     topics: Vec<String>,
     group: Option<String>,
     instance: String,
     /// By index into `topics` and partition: looked up for every record, so without a name.
     held: HashMap<(usize, i32), Held>,
     timeout: Duration,
+    /// When the watchdog looked last, and at how many partitions so far.
+    looked: (Instant, usize),
+    pub(super) stall: Duration,
 }
 
 /// A group member's proof, as [`Membership::token`].
@@ -182,6 +195,8 @@ impl KafkaReader {
             instance: spec.instance.clone(),
             held: HashMap::new(),
             timeout: config.timeout,
+            looked: (Instant::now(), 0),
+            stall: STALL,
         };
         match &spec.assign {
             Assign::Group(_) => {
@@ -206,7 +221,7 @@ impl KafkaReader {
                     format!("topic {} is not in the reader's list", at.topic),
                 )
             })?;
-            self.held.insert(slot, Held { next: Some(position.next_offset), paused: false });
+            self.held.insert(slot, Held { next: Some(position.next_offset), ..Held::default() });
         }
         self.consumer.assign(&list).map_err(|error| fail(operation, &error))
     }
@@ -281,6 +296,30 @@ impl KafkaReader {
         })
     }
 
+    /// Looks at one partition now and then; an error when it has been silent for too long although it grows.
+    fn watch(&mut self) -> Result<(), BusError> {
+        let (last, turn) = self.looked;
+        if last.elapsed() < LOOK.min(self.stall / 4) || self.held.is_empty() {
+            return Ok(());
+        }
+        self.looked = (Instant::now(), turn.wrapping_add(1));
+        let mut slots: Vec<(usize, i32)> = self.held.keys().copied().collect();
+        slots.sort_unstable();
+        let Some(slot) = slots.get(turn % slots.len()).copied() else { return Ok(()) };
+        let (Some(topic), Some(held)) = (self.topics.get(slot.0), self.held.get_mut(&slot)) else { return Ok(()) };
+        if held.paused {
+            held.watched.rest();
+            return Ok(());
+        }
+        // a cluster that does not answer is another trouble, and shows elsewhere
+        let Ok((_, end)) = self.consumer.fetch_watermarks(topic, slot.1, LOOK) else { return Ok(()) };
+        let Some(silent) = held.watched.look(end, Instant::now(), self.stall) else { return Ok(()) };
+        let (operation, next) = (format!("read {topic} partition {}", slot.1), held.next.unwrap_or(-1));
+        let seconds = silent.as_secs();
+        let reason = format!("nothing has come for {seconds} s at offset {next}, although the topic goes on to {end}");
+        Err(BusError::new(BusErrorKind::Fatal, self.operation(&operation), reason))
+    }
+
     /// Seeks, waiting while the client is still fetching the start position of a fresh assignment.
     fn seek_to(&self, at: &TopicPartition, next: i64) -> Result<(), BusError> {
         let until = Instant::now() + self.timeout;
@@ -317,11 +356,13 @@ fn take(topics: &[String], held: &mut HashMap<(usize, i32), Held>, batch: &mut B
         value: message.payload(),
     });
     held.next = Some(message.offset() + 1);
+    held.watched.record(message.offset() + 1);
 }
 
 impl Reader for KafkaReader {
     fn poll(&mut self, batch: &mut Batch, limit: PollLimit) -> Result<Rebalance, BusError> {
         batch.clear();
+        self.watch()?;
         let mut rebalance = Rebalance::default();
         let until = Instant::now() + limit.wait;
         loop {
@@ -334,6 +375,12 @@ impl Reader for KafkaReader {
                 batch.clear();
             }
             let nothing = polled.is_none();
+            if let Some(Err(KafkaError::PartitionEOF(partition))) = &polled {
+                self.held
+                    .iter_mut()
+                    .filter(|((_, at), _)| at == partition)
+                    .for_each(|(_, held)| held.watched.reached());
+            }
             let failed = match polled {
                 Some(Ok(message)) if !changed => {
                     take(&self.topics, &mut self.held, batch, &message);
