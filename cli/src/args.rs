@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+pub(crate) use crate::command::keys::args::KeysCommand;
+
 /// Audit trails that can be trusted: records, masks, seals, archives and verifies what people and agents do.
 #[derive(Debug, Parser)]
 #[command(name = "sealtrail", version, about, propagate_version = true)]
@@ -69,9 +71,11 @@ pub(crate) enum Command {
     /// Look at records that a stage refused.
     #[command(subcommand)]
     Dlq(DlqCommand),
-    /// Make keys.
+    /// Make, rotate, revoke and recover keys; make and sign policies.
     #[command(subcommand)]
     Keys(KeysCommand),
+    /// Run a witness: cosigns heads of the logs it is told of, each only if it extends the one before.
+    Witness(WitnessArgs),
     /// Print a completion script for a shell.
     Completions {
         /// Shell.
@@ -229,19 +233,25 @@ pub(crate) enum DlqCommand {
     },
 }
 
-/// `sealtrail keys …`.
-#[derive(Debug, Subcommand)]
-pub(crate) enum KeysCommand {
-    /// Make the log's signing key, the masker's key and the pseudonym key in a folder; never over existing ones.
-    Init {
-        /// Folder; made with mode 0700.
-        #[arg(long, value_name = "DIR", default_value = "keys")]
-        folder: PathBuf,
-        /// Log origin, such as `audit.example.com/prod`.
-        #[arg(long)]
-        origin: String,
-        /// Output.
-        #[command(flatten)]
-        output: OutputArg,
-    },
+/// `sealtrail witness`.
+#[derive(Debug, Args)]
+pub(crate) struct WitnessArgs {
+    /// Name of the witness: host and path, such as `witness.example/w1`.
+    #[arg(long)]
+    pub(crate) name: String,
+    /// Its key, a file of mode 0600.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) key: PathBuf,
+    /// Make the key first; an existing one is an error.
+    #[arg(long)]
+    pub(crate) init: bool,
+    /// Folder of what it has seen; must survive restarts.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) state: PathBuf,
+    /// Address to listen on.
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:7380")]
+    pub(crate) listen: String,
+    /// Key of a log (`origin+id+key`), or a file that holds one a line. Repeat for more.
+    #[arg(long, value_name = "VKEY|FILE")]
+    pub(crate) log: Vec<String>,
 }

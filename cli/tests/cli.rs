@@ -87,7 +87,7 @@ fn keys_are_never_replaced_and_private_ones_are_private() {
         folder.path().join("keys").to_str().unwrap(),
     ]);
     assert_eq!(again.status.code(), Some(1));
-    assert!(stderr(&again).contains("log.key"), "{}", stderr(&again));
+    assert!(stderr(&again).contains("log.vkey exists"), "{}", stderr(&again));
     assert_eq!(std::fs::read(folder.path().join("keys/log.key")).unwrap(), before);
 }
 

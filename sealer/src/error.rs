@@ -51,6 +51,24 @@ pub enum NotaryError {
     /// The note cannot be put together.
     #[error("make a signed note")]
     Note(#[source] NoteError),
+    /// The policy note is not to be believed, or does not fit this log.
+    #[error("use policy note `{path}`: {reason}")]
+    Policy {
+        /// File.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// Too few witnesses cosigned, and the configuration says to wait for them.
+    #[error("{have} witnesses cosigned size {size}, the quorum is not met; they are asked again; {said}")]
+    Quorum {
+        /// Tree size.
+        size: u64,
+        /// Witnesses that did.
+        have: usize,
+        /// What the others said.
+        said: String,
+    },
     /// No signature.
     #[error("sign the checkpoint")]
     Signer(#[from] SignerError),
@@ -89,6 +107,8 @@ impl NotaryError {
             Self::Log(_) => "log",
             Self::Checkpoint(_) => "checkpoint",
             Self::Note(_) => "note",
+            Self::Policy { .. } => "policy",
+            Self::Quorum { .. } => "quorum",
             Self::Signer(_) => "signer",
             Self::Bus(_) => "bus",
             Self::Unstable { .. } => "unstable",
@@ -100,6 +120,8 @@ impl NotaryError {
     pub fn is_retriable(&self) -> bool {
         match self {
             Self::Store { retriable, .. } => *retriable,
+            Self::Quorum { .. } => true,
+            Self::Signer(error) => error.is_retriable(),
             Self::Bus(error) => {
                 matches!(error.kind, stage::bus::BusErrorKind::Retriable | stage::bus::BusErrorKind::Full)
             }

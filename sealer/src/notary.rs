@@ -2,97 +2,36 @@
 //!
 //! For a new size n: (1) bundles and tiles, create-only, equal bytes if they are there; (2) the next lock record,
 //! create-only, which is the compare-and-swap: of two notaries one wins; (3) the high-water mark on local disk, then the
-//! signature; (4) `checkpoints/<n>` and `checkpoint`; (5) the envelopes. Nothing signed holds a clock or a random value,
-//! so after a crash anywhere past (2) the same text is signed again, and no other text of that size ever is. Any
-//! disagreement between store, lock, mark and topic stops the notary with `FORK-GUARD`.
+//! signature; (4) the witnesses; (5) `checkpoints/<n>` and `checkpoint`; (6) the envelopes. Nothing signed holds a clock or
+//! a random value, so after a crash anywhere past (2) the same text is signed again, and no other text of that size ever
+//! is. Any disagreement between store, lock, mark and topic stops the notary with `FORK-GUARD`.
+//!
+//! A key epoch ends with its KEY entry: the head right behind it, the closing checkpoint, is signed by both keys; once it is
+//! stored the old secret is erased. A restart reads from the newest HEADS entries on, each bundle proven against the lock.
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use schemas::v1::{KeyId, SealEnvelope, Signature64, StreamId};
+use schemas::entry::{EntryBody as _, KEY_ROTATE, TAG_KEY};
+use schemas::v1::{KeyBody, KeyId, SealEnvelope, Signature64, StreamId};
 use tlog::{
-    Bundle, CHECKPOINT_PATH, Checkpoint, EMPTY_ROOT, Hash, LogWriter, NoteSignature, ReadError, checkpoint_path,
-    leaf_hash, seal_signed_bytes,
+    CHECKPOINT_PATH, Checkpoint, EMPTY_ROOT, Hash, LogWriter, Note, NoteSignature, ReadError, VerifierKey,
+    checkpoint_path, leaf_hash, seal_signed_bytes,
 };
 
 use crate::entry::TAG_SEAL;
 use crate::error::NotaryError;
-use crate::integrate::{Accepted, Integrator, Refusal, Roots};
-use crate::signer::Signer;
+use crate::integrate::{Accepted, Closing, Epoch, Integrator, Refusal, Roots, Trust};
+pub use crate::lock::Lock;
+use crate::lock::Mark;
+use crate::orders::{INCIDENT, Orders, RECOVER};
+use crate::signer::{Keyring, Signer, SignerError};
+pub use crate::store::{LogStore, Put};
+use crate::stored::Stored;
+use crate::witness::Cosigner;
 
-/// Entries per bundle (tlog-tiles).
-const BUNDLE_ENTRIES: u64 = 256;
 /// Published heads kept in memory; an older anchor is read from `checkpoints/`.
 const HEADS_KEPT: usize = 4096;
-/// Lock records looked at beyond the hint before giving up.
-const LOCK_PROBES_MAX: u64 = 1_000_000;
-/// Where the number of a recent lock record is kept: a hint, never trusted.
-const LOCK_HINT: &str = "lock/latest";
-
-/// What a create-only put found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Put {
-    /// The object is ours.
-    Created,
-    /// There was one already.
-    Exists,
-}
-
-/// The object store under the log's prefix.
-pub trait LogStore: Send {
-    /// Stores an object that never changes; `locked` says whether Object Lock applies.
-    ///
-    /// # Errors
-    /// [`NotaryError::Store`].
-    fn create(&self, path: &str, bytes: &[u8], locked: bool) -> Result<Put, NotaryError>;
-    /// Replaces an object that only points at others.
-    ///
-    /// # Errors
-    /// [`NotaryError::Store`].
-    fn replace(&self, path: &str, bytes: &[u8]) -> Result<(), NotaryError>;
-    /// The object, or `None`.
-    ///
-    /// # Errors
-    /// [`NotaryError::Store`].
-    fn read(&self, path: &str) -> Result<Option<Vec<u8>>, NotaryError>;
-}
-
-/// What the lock says: this size has this root, from the proposals before this offset.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Lock {
-    /// Number of the lock record.
-    pub number: u64,
-    /// Tree size.
-    pub size: u64,
-    /// Root at that size.
-    pub root: Hash,
-    /// Next proposals offset.
-    pub next_offset: i64,
-}
-
-impl Lock {
-    const NONE: Self = Self { number: 0, size: 0, root: EMPTY_ROOT, next_offset: 0 };
-
-    fn path(number: u64) -> String {
-        format!("lock/{number:020}")
-    }
-
-    fn to_text(self) -> String {
-        format!("sealtrail-lock/v1\n{}\n{}\n{}\n{}\n", self.number, self.size, self.root.to_base64(), self.next_offset)
-    }
-
-    fn parse(bytes: &[u8]) -> Option<Self> {
-        let mut lines = std::str::from_utf8(bytes).ok()?.strip_suffix('\n')?.split('\n');
-        (lines.next()? == "sealtrail-lock/v1").then_some(())?;
-        let lock = Self {
-            number: lines.next()?.parse().ok()?,
-            size: lines.next()?.parse().ok()?,
-            root: Hash::from_base64(lines.next()?)?,
-            next_offset: lines.next()?.parse().ok()?,
-        };
-        lines.next().is_none().then_some(lock)
-    }
-}
 
 struct Published<'a> {
     recent: &'a BTreeMap<u64, Hash>,
@@ -109,40 +48,61 @@ impl Roots for Published<'_> {
     }
 }
 
+/// What a notary works with.
+pub struct Setup {
+    /// Origin of the log.
+    pub origin: String,
+    /// Streams that may be sealed, with topic and partition.
+    pub streams: HashMap<StreamId, (String, i32)>,
+    /// Root and recovery keys.
+    pub trust: Trust,
+    /// Key of epoch 0 as the policy says it; without one it is read from the keyring.
+    pub first_key: Option<VerifierKey>,
+    /// Object store under the log's prefix.
+    pub store: Box<dyn LogStore>,
+    /// Keys of the epochs.
+    pub keys: Box<dyn Keyring>,
+    /// Witnesses.
+    pub cosigner: Box<dyn Cosigner>,
+    /// Folder of the high-water mark and of the operator's orders.
+    pub state_folder: PathBuf,
+    /// End of the proposals topic.
+    pub proposals_end: i64,
+}
+
 /// The notary over one log.
 pub struct Notary {
     origin: String,
     integrator: Integrator,
     store: Box<dyn LogStore>,
-    signer: Box<dyn Signer>,
+    keys: Box<dyn Keyring>,
+    cosigner: Box<dyn Cosigner>,
+    orders: Orders,
+    /// Key of the epoch `signs_for`; lacks only while a recovery is under way.
+    signer: Option<Box<dyn Signer>>,
+    signs_for: i64,
+    /// Key of the epoch before, until its closing checkpoint is stored.
+    retiring: Option<Box<dyn Signer>>,
     lock: Lock,
     recent: BTreeMap<u64, Hash>,
-    mark: PathBuf,
+    mark: Mark,
     next_offset: i64,
+    /// Size and root of the newest head that is signed and stored.
+    published: (u64, Hash),
+    /// The newest KEY entry, until the witnesses have heard of it.
+    new_key: Option<Vec<u8>>,
 }
 
 impl Notary {
-    /// Reads lock, mark and log, and checks that they agree. `proposals_end` is the end of the proposals topic.
+    /// Reads lock, mark and log, and checks that they agree.
     ///
     /// # Errors
-    /// [`NotaryError::ForkGuard`] on any disagreement; [`NotaryError::Store`].
-    pub fn open(
-        origin: &str,
-        streams: HashMap<StreamId, (String, i32)>,
-        store: Box<dyn LogStore>,
-        signer: Box<dyn Signer>,
-        state_folder: &Path,
-        proposals_end: i64,
-    ) -> Result<Self, NotaryError> {
-        let lock = newest_lock(store.as_ref())?;
-        let mark = state_folder.join("high-water");
-        check_mark(&mark, &lock)?;
-        if proposals_end < lock.next_offset {
-            return Err(NotaryError::fork(format!(
-                "the proposals topic ends at offset {proposals_end}, before the lock's {}: it lost its tail or is another topic",
-                lock.next_offset
-            )));
-        }
+    /// [`NotaryError::ForkGuard`] on any disagreement; [`NotaryError::Store`]; [`NotaryError::Signer`].
+    pub fn open(setup: Setup) -> Result<Self, NotaryError> {
+        let Setup { origin, streams, trust, first_key, store, keys, cosigner, state_folder, proposals_end } = setup;
+        let lock = Lock::newest(store.as_ref())?;
+        let mark = Mark::of(&state_folder);
+        mark.check(&lock)?;
         let mut source = |path: &str| store.read(path).map_err(|error| ReadError::Store(error.to_string().into()));
         let log = LogWriter::restore(lock.size, &mut source).map_err(NotaryError::Log)?;
         if log.root() != lock.root {
@@ -151,18 +111,67 @@ impl Notary {
                 lock.size
             )));
         }
-        let mut integrator = Integrator::new(origin, streams, log);
-        for_each_entry(store.as_ref(), 0, lock.size, |_, entry| {
+        let orders = Orders::of(&state_folder);
+        let integrator = {
+            let mut stored = Stored::new(store.as_ref(), lock.size, lock.root);
+            let start = stored.start()?;
+            let first = match start.key.or(first_key) {
+                Some(key) => key,
+                None => keys.open(0)?.verifier_key().clone(),
+            };
+            let mut integrator = Integrator::new(&origin, streams, trust, first, log);
+            stored.for_each(start.index, |index, entry| {
+                integrator
+                    .replay(index, entry)
+                    .map_err(|error| NotaryError::fork(format!("a stored log entry is unreadable: {error}")))
+            })?;
             integrator
-                .replay(entry)
-                .map_err(|error| NotaryError::fork(format!("a stored log entry is unreadable: {error}")))
-        })?;
-        let mut recent = BTreeMap::new();
-        recent.insert(lock.size, lock.root);
-        let next_offset = lock.next_offset;
-        let mut notary = Self { origin: origin.to_owned(), integrator, store, signer, lock, recent, mark, next_offset };
+        };
+        let next_offset = next_offset(&integrator, &lock, proposals_end, &orders)?;
+        let signer = match open_signer(keys.as_ref(), integrator.epoch()) {
+            Ok(signer) => Some(signer),
+            Err(SignerError::Missing(_)) if orders.entry(RECOVER).is_some() => None,
+            Err(error) => return Err(error.into()),
+        };
+        let before = integrator.epoch().number - 1;
+        let retiring = match integrator.closing() {
+            Some(Closing::Rotate) => match keys.open(before) {
+                Ok(old) => Some(old),
+                Err(SignerError::Missing(_)) => None,
+                Err(error) => return Err(error.into()),
+            },
+            _ => None,
+        };
+        let recent = BTreeMap::new();
+        let signs_for = integrator.epoch().number;
+        let mut notary = Self {
+            origin,
+            integrator,
+            store,
+            keys,
+            cosigner,
+            orders,
+            signer,
+            signs_for,
+            retiring,
+            lock,
+            recent,
+            mark,
+            next_offset,
+            published: (0, EMPTY_ROOT),
+            new_key: None,
+        };
         // a crash between lock and signature left this head unsigned; later anchors may name it
-        notary.sign_head()?;
+        match notary.sign_head() {
+            Err(error @ NotaryError::Quorum { .. }) => {
+                tracing::error!(error = &error as &dyn std::error::Error, "the newest head waits for witnesses");
+            }
+            signed => signed?,
+        }
+        // a crash between the closing checkpoint and the erasure left the old secret behind
+        if notary.integrator.closing().is_none() {
+            notary.erase(before);
+        }
         Ok(notary)
     }
 
@@ -184,30 +193,72 @@ impl Notary {
         &self.lock
     }
 
+    /// What the operator has left to do.
+    #[must_use]
+    pub fn orders(&self) -> &Orders {
+        &self.orders
+    }
+
     /// True when accepted entries wait for publication.
     #[must_use]
     pub fn is_behind(&self) -> bool {
-        self.integrator.log().size() > self.lock.size
+        self.integrator.log().size() > self.published.0
+    }
+
+    /// Size and root of the newest published head; of the empty log before the first.
+    #[must_use]
+    pub fn published(&self) -> (u64, Hash) {
+        self.published
     }
 
     /// Offers the proposal at `offset`.
     ///
     /// # Errors
-    /// [`Refusal`]; after [`Refusal::Log`] publish and offer it again, after any other it is passed over for good.
+    /// [`Refusal`]; after a passing one publish and offer it again, after any other it is passed over for good.
     pub fn offer(&mut self, offset: i64, proposal: &[u8]) -> Result<Accepted, Refusal> {
         let roots = Published { recent: &self.recent, store: self.store.as_ref() };
         let result = self.integrator.offer(proposal, &roots);
-        if !matches!(result, Err(Refusal::Log(_))) {
+        if !matches!(&result, Err(refusal) if refusal.is_passing()) {
             self.next_offset = offset + 1;
+        }
+        if result.is_ok() && proposal.first() == Some(&TAG_KEY) {
+            self.new_key = Some(proposal.to_vec());
         }
         result
     }
 
-    /// Publishes everything accepted: steps (1) to (4). Safe to call again after any error or crash.
+    /// The KEY entry that begins the next epoch, to be proposed. Its key is made first; a repeat gives the same entry.
+    ///
+    /// # Errors
+    /// [`NotaryError::Signer`], also while a recovery is under way.
+    pub fn rotation(&self) -> Result<Vec<u8>, NotaryError> {
+        let epoch = self.integrator.epoch();
+        let signer =
+            self.signer.as_deref().ok_or_else(|| SignerError::Missing(format!("of epoch {}", epoch.number)))?;
+        let next = self.keys.make(epoch.number + 1)?;
+        let mut key = KeyBody {
+            version: 1,
+            origin: self.origin.clone(),
+            action: KEY_ROTATE.into(),
+            epoch: epoch.number + 1,
+            vkey: next.verifier_key().to_string(),
+            key_id: KeyId(signer.verifier_key().id().to_be_bytes()),
+            signature: Signature64::default(),
+        };
+        key.signature = Signature64(signer.sign(&key.signed_bytes())?);
+        Ok(key.to_entry())
+    }
+
+    /// Publishes everything accepted: steps (1) to (5). Safe to call again after any error or crash.
     ///
     /// # Errors
     /// [`NotaryError`].
     pub fn publish(&mut self) -> Result<(), NotaryError> {
+        self.follow_epoch()?;
+        if self.signer.is_none() {
+            // nothing may be locked that nobody can sign: the recovery's KEY entry comes first
+            return Ok(());
+        }
         let log = self.integrator.log();
         let next =
             Lock { number: self.lock.number + 1, size: log.size(), root: log.root(), next_offset: self.next_offset };
@@ -217,11 +268,25 @@ impl Notary {
             for file in writer.flush() {
                 self.create_equal(&file.path, &file.bytes, file.full)?;
             }
-            self.swap_lock(next)?;
+            next.swap(self.store.as_ref())?;
             *self.integrator.log_mut() = writer;
             self.lock = next;
         }
-        self.sign_head()
+        // a closing checkpoint, once stored, must not be signed again by the new key alone
+        if self.published.0 == self.lock.size { Ok(()) } else { self.sign_head() }
+    }
+
+    /// Takes up the key of an epoch that has begun.
+    fn follow_epoch(&mut self) -> Result<(), NotaryError> {
+        let epoch = self.integrator.epoch();
+        if epoch.number == self.signs_for {
+            return Ok(());
+        }
+        let new = open_signer(self.keys.as_ref(), epoch)?;
+        self.signs_for = epoch.number;
+        let old = self.signer.replace(new);
+        self.retiring = old.filter(|_| self.integrator.closing() == Some(Closing::Rotate));
+        Ok(())
     }
 
     fn create_equal(&self, path: &str, bytes: &[u8], locked: bool) -> Result<(), NotaryError> {
@@ -231,29 +296,44 @@ impl Notary {
         Ok(())
     }
 
-    fn swap_lock(&self, next: Lock) -> Result<(), NotaryError> {
-        let (path, text) = (Lock::path(next.number), next.to_text());
-        if self.store.create(&path, text.as_bytes(), false)? == Put::Exists {
-            let other = self.store.read(&path)?.as_deref().and_then(Lock::parse);
-            if other != Some(next) {
-                return Err(NotaryError::LostLock { number: next.number });
-            }
+    /// The log's own signatures over a head, and none when a key that must sign it is gone.
+    fn signatures(&self, text: &str) -> Result<Option<Vec<NoteSignature>>, NotaryError> {
+        let Some(signer) = self.signer.as_deref() else { return Ok(None) };
+        let line = |signer: &dyn Signer| -> Result<NoteSignature, SignerError> {
+            Ok(NoteSignature::new(signer.verifier_key(), &signer.sign(text.as_bytes())?))
+        };
+        match (self.integrator.closing(), self.retiring.as_deref()) {
+            (Some(Closing::Rotate), None) => Ok(None),
+            (Some(Closing::Rotate), Some(old)) => Ok(Some(vec![line(old)?, line(signer)?])),
+            _ => Ok(Some(vec![line(signer)?])),
         }
-        self.store.replace(LOCK_HINT, format!("{}\n", next.number).as_bytes())
     }
 
-    /// Steps (3) and (4) for the locked head; a repeat signs the same text and finds its own object.
+    /// Steps (3) to (5) for the locked head; a repeat signs the same text and finds its own object.
     fn sign_head(&mut self) -> Result<(), NotaryError> {
         if self.lock.size == 0 {
             return Ok(());
         }
-        write_mark(&self.mark, &self.lock)?;
+        self.mark.write(&self.lock)?;
         let checkpoint =
             Checkpoint::new(&self.origin, self.lock.size, self.lock.root).map_err(NotaryError::Checkpoint)?;
-        let signature = self.signer.sign(checkpoint.to_string().as_bytes())?;
-        let line = NoteSignature::new(self.signer.verifier_key(), &signature);
-        let note = checkpoint.to_note(vec![line]).map_err(NotaryError::Note)?.to_string();
         let path = checkpoint_path(self.lock.size);
+        let note = match self.signatures(&checkpoint.to_string())? {
+            Some(lines) => {
+                let note = checkpoint.to_note(lines).map_err(NotaryError::Note)?;
+                self.cosigned(&checkpoint, note)?.to_string()
+            }
+            None => match self.store.read(&path)? {
+                Some(stored) => String::from_utf8_lossy(&stored).into_owned(),
+                // a recovery: this head is published with the new key, at the next size
+                None if self.signer.is_none() => return Ok(()),
+                None => {
+                    return Err(NotaryError::fork(format!(
+                        "the closing checkpoint `{path}` is not stored, and the key of the epoch before is gone"
+                    )));
+                }
+            },
+        };
         if self.store.create(&path, note.as_bytes(), true)? == Put::Exists {
             let stored = self.store.read(&path)?.unwrap_or_default();
             let same = Checkpoint::parse_note(&stored).is_ok_and(|(stored, _)| stored == checkpoint);
@@ -263,14 +343,47 @@ impl Notary {
         }
         self.store.replace(CHECKPOINT_PATH, note.as_bytes())?;
         self.recent.insert(self.lock.size, self.lock.root);
+        self.published = (self.lock.size, self.lock.root);
         while self.recent.len() > HEADS_KEPT {
             self.recent.pop_first();
+        }
+        if self.integrator.closing().is_some() && self.integrator.log().size() == self.lock.size {
+            self.retiring = None;
+            self.integrator.closed();
+            self.erase(self.signs_for - 1);
         }
         Ok(())
     }
 
-    /// The envelopes of the published seals from `from` on, in log order; step (5). A receipt has none: nobody who reads
-    /// seals waits for it.
+    fn cosigned(&mut self, checkpoint: &Checkpoint, mut note: Note) -> Result<Note, NotaryError> {
+        // the closing checkpoint bears the old key too, which they know; the heads after it do not
+        if let Some(entry) = self.new_key.take() {
+            self.cosigner.new_key(&entry);
+        }
+        for line in self.cosigner.cosign(checkpoint, &note, self.store.as_ref())? {
+            note = note.with_signature(line).map_err(NotaryError::Note)?;
+        }
+        Ok(note)
+    }
+
+    /// Destroys the secret of an epoch that is over. A failure is told and tried again at the next start: the log itself is
+    /// right, only a thief's range grows.
+    fn erase(&self, epoch: i64) {
+        if epoch < 0 {
+            return;
+        }
+        if let Err(error) = self.keys.erase(epoch) {
+            crate::metrics::not_erased();
+            tracing::error!(
+                epoch,
+                error = &error as &dyn std::error::Error,
+                "the secret of an epoch that is over is still there"
+            );
+        }
+    }
+
+    /// The envelopes of the published seals from `from` on, in log order; step (6). Other entries have none: nobody who reads
+    /// seals waits for them.
     ///
     /// # Errors
     /// [`NotaryError`].
@@ -279,16 +392,18 @@ impl Notary {
         from: u64,
         mut take: impl FnMut(u64, &SealEnvelope) -> Result<(), NotaryError>,
     ) -> Result<(), NotaryError> {
-        let key_id = KeyId(self.signer.verifier_key().id().to_be_bytes());
-        for_each_entry(self.store.as_ref(), from, self.lock.size, |index, entry| {
+        let (size, root) = self.published;
+        let Some(signer) = self.signer.as_deref() else { return Ok(()) };
+        let key_id = KeyId(signer.verifier_key().id().to_be_bytes());
+        Stored::new(self.store.as_ref(), size, root).for_each(from, |index, entry| {
             if entry.first() != Some(&TAG_SEAL) {
                 return Ok(());
             }
-            let signature = self.signer.sign(&seal_signed_bytes(&leaf_hash(entry)))?;
+            let signature = signer.sign(&seal_signed_bytes(&leaf_hash(entry)))?;
             let envelope = SealEnvelope {
                 entry: entry.to_vec(),
                 log_index: i64::try_from(index).unwrap_or(i64::MAX),
-                tree_size: i64::try_from(self.lock.size).unwrap_or(i64::MAX),
+                tree_size: i64::try_from(size).unwrap_or(i64::MAX),
                 key_id,
                 signature: Signature64(signature),
             };
@@ -297,83 +412,27 @@ impl Notary {
     }
 }
 
-/// Calls `take` with each entry of `from..size`, read from the bundles.
-fn for_each_entry(
-    store: &dyn LogStore,
-    from: u64,
-    size: u64,
-    mut take: impl FnMut(u64, &[u8]) -> Result<(), NotaryError>,
-) -> Result<(), NotaryError> {
-    let mut index = from;
-    while index < size {
-        let bundle =
-            Bundle::holding(index, size).ok_or_else(|| NotaryError::fork(format!("entry {index} has no bundle")))?;
-        let path = bundle.path();
-        let bytes = store.read(&path)?.ok_or_else(|| NotaryError::fork(format!("entry bundle `{path}` is missing")))?;
-        let entries = bundle.parse(&bytes).map_err(NotaryError::Log)?;
-        let skip = usize::try_from(index % BUNDLE_ENTRIES).unwrap_or(0);
-        let before = index;
-        for entry in entries.into_iter().skip(skip) {
-            take(index, entry)?;
-            index += 1;
-        }
-        if index == before {
-            return Err(NotaryError::fork(format!("entry bundle `{path}` is too short")));
-        }
+/// Opens the key of an epoch; it must be the one that the log names.
+fn open_signer(keys: &dyn Keyring, epoch: &Epoch) -> Result<Box<dyn Signer>, SignerError> {
+    let signer = keys.open(epoch.number)?;
+    if signer.verifier_key() != &epoch.key {
+        return Err(SignerError::Mismatch { epoch: epoch.number });
     }
-    Ok(())
+    Ok(signer)
 }
 
-fn newest_lock(store: &dyn LogStore) -> Result<Lock, NotaryError> {
-    let hint = store.read(LOCK_HINT)?;
-    let hint =
-        hint.as_deref().and_then(|bytes| std::str::from_utf8(bytes).ok()?.trim().parse::<u64>().ok()).unwrap_or(0);
-    let get = |number: u64| -> Result<Option<Lock>, NotaryError> {
-        let path = Lock::path(number);
-        match store.read(&path)? {
-            None => Ok(None),
-            Some(bytes) => match Lock::parse(&bytes) {
-                Some(lock) if lock.number == number => Ok(Some(lock)),
-                _ => Err(NotaryError::fork(format!("lock record `{path}` is unreadable"))),
-            },
-        }
-    };
-    let mut newest = if hint == 0 { None } else { get(hint)? };
-    let mut number = newest.map_or(0, |lock| lock.number);
-    for _ in 0..LOCK_PROBES_MAX {
-        number += 1;
-        match get(number)? {
-            Some(lock) => newest = Some(lock),
-            None => return Ok(newest.unwrap_or(Lock::NONE)),
-        }
+/// Where to go on in the proposals topic: at the lock's offset, or where a root-signed incident says.
+fn next_offset(integrator: &Integrator, lock: &Lock, proposals_end: i64, orders: &Orders) -> Result<i64, NotaryError> {
+    let resumed = orders.entry(INCIDENT).and_then(|entry| integrator.resume_offset(&entry));
+    if let Some(offset) = resumed {
+        tracing::warn!(offset, "a root-signed incident says where to go on in the proposals topic");
+        return Ok(offset);
     }
-    Err(NotaryError::fork(format!("more than {LOCK_PROBES_MAX} lock records beyond the hint `{LOCK_HINT}`")))
-}
-
-fn check_mark(path: &Path, lock: &Lock) -> Result<(), NotaryError> {
-    let bytes = match std::fs::read(path) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-        Err(source) => return Err(NotaryError::Mark { path: path.to_owned(), source }),
-    };
-    let mark = Lock::parse(&bytes)
-        .ok_or_else(|| NotaryError::fork(format!("high-water mark `{}` is unreadable", path.display())))?;
-    if mark.size > lock.size || (mark.size == lock.size && mark.root != lock.root) {
+    if proposals_end < lock.next_offset {
         return Err(NotaryError::fork(format!(
-            "this notary has signed size {}, the lock says {}: it was rolled back",
-            mark.size, lock.size
+            "the proposals topic ends at offset {proposals_end}, before the lock's {}: it lost its tail or is another topic",
+            lock.next_offset
         )));
     }
-    Ok(())
-}
-
-fn write_mark(path: &Path, lock: &Lock) -> Result<(), NotaryError> {
-    let failed = |source| NotaryError::Mark { path: path.to_owned(), source };
-    let new = path.with_extension("new");
-    let mut file = std::fs::File::create(&new).map_err(failed)?;
-    std::io::Write::write_all(&mut file, lock.to_text().as_bytes()).map_err(failed)?;
-    file.sync_all().map_err(failed)?;
-    std::fs::rename(&new, path).map_err(failed)?;
-    let folder = path.parent().unwrap_or(Path::new("."));
-    std::fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)
+    Ok(lock.next_offset)
 }

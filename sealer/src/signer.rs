@@ -1,18 +1,18 @@
-//! Who signs: one trait, one implementation that reads a key file. The only place that touches a signing key (I-15).
+//! Who signs: one trait over a key file, a transit engine or a recorded key service, and the keyring that holds a key per
+//! epoch. With the witness, the only place that touches a signing key (I-15).
 
-use std::io::Read as _;
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
-use std::path::{Path, PathBuf};
+pub mod file;
+pub mod transit;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use ed25519_dalek::{Signer as _, SigningKey};
+use std::path::PathBuf;
+
 use tlog::note::KeyKind;
 use tlog::{NoteError, VerifierKey};
-use zeroize::Zeroizing;
 
-/// Longest key file read, bytes.
-const FILE_BYTES_MAX: u64 = 256;
+use crate::config::{SealerConfig, SignerKind};
+
+pub use file::{FileKeyring, FileSigner};
+pub use transit::TransitKeyring;
 
 /// Signs what the notary has committed to.
 pub trait Signer: Send {
@@ -26,9 +26,50 @@ pub trait Signer: Send {
     fn sign(&self, message: &[u8]) -> Result<[u8; 64], SignerError>;
 }
 
+/// One key per epoch: opened, made before the epoch begins, erased when it is over.
+pub trait Keyring: Send {
+    /// The key of an epoch.
+    ///
+    /// # Errors
+    /// [`SignerError::Missing`] when there is none (any more).
+    fn open(&self, epoch: i64) -> Result<Box<dyn Signer>, SignerError>;
+    /// The key of an epoch that is to begin; a repeat gives the same key.
+    ///
+    /// # Errors
+    /// [`SignerError`].
+    fn make(&self, epoch: i64) -> Result<Box<dyn Signer>, SignerError>;
+    /// Destroys the secret of an epoch; a repeat does nothing.
+    ///
+    /// # Errors
+    /// [`SignerError`]: the secret may still be there.
+    fn erase(&self, epoch: i64) -> Result<(), SignerError>;
+}
+
+/// The keyring of a configuration. Nothing is opened yet.
+#[must_use]
+pub fn keyring(config: &SealerConfig) -> Box<dyn Keyring> {
+    let signer = &config.signer;
+    match signer.kind {
+        SignerKind::File => Box::new(FileKeyring::new(&config.key_file, &config.origin)),
+        SignerKind::Transit => {
+            let manage = Some(signer.manage_token_file.clone()).filter(|path| !path.as_os_str().is_empty());
+            let token = signer.token_file.clone();
+            Box::new(TransitKeyring::new(&signer.address, &signer.mount, &signer.key, &config.origin, token, manage))
+        }
+    }
+}
+
+/// Names an Ed25519 public key.
+pub(crate) fn named(origin: &str, public: &[u8; 32]) -> Result<VerifierKey, SignerError> {
+    VerifierKey::new(origin, KeyKind::Ed25519, public).map_err(|source| SignerError::Origin(origin.to_owned(), source))
+}
+
 /// Why there is no signature.
 #[derive(Debug, thiserror::Error)]
 pub enum SignerError {
+    /// There is no such key.
+    #[error("signing key `{0}` does not exist; `sealtrail keys init` makes the first one")]
+    Missing(String),
     /// The key file cannot be read.
     #[error("read signing key `{path}`; `sealtrail keys init` makes one")]
     Read {
@@ -61,72 +102,33 @@ pub enum SignerError {
     /// The origin cannot name a key.
     #[error("origin `{0}` cannot name a key")]
     Origin(String, #[source] NoteError),
+    /// The operating system gave no random bytes.
+    #[error("no random bytes for a new key")]
+    Random,
+    /// The key is not the one that the log names.
+    #[error("the key of epoch {epoch} is not the one that the log names; another notary has begun that epoch")]
+    Mismatch {
+        /// Epoch.
+        epoch: i64,
+    },
+    /// The key service failed or refused.
+    #[error("{operation} at the key service `{address}`: {reason}")]
+    Service {
+        /// What was tried.
+        operation: &'static str,
+        /// Its address.
+        address: String,
+        /// Cause, without any token.
+        reason: String,
+        /// True when the same call may succeed later.
+        retriable: bool,
+    },
 }
 
-/// An Ed25519 key read from a file of mode 0600.
-pub struct FileSigner {
-    key: SigningKey,
-    verifier: VerifierKey,
-}
-
-impl FileSigner {
-    /// Reads the key and names it `origin`.
-    ///
-    /// # Errors
-    /// [`SignerError`].
-    pub fn open(path: &Path, origin: &str) -> Result<Self, SignerError> {
-        let read = |source| SignerError::Read { path: path.to_owned(), source };
-        let file = std::fs::File::open(path).map_err(read)?;
-        let mode = file.metadata().map_err(read)?.permissions().mode() & 0o7777;
-        if mode & 0o077 != 0 {
-            return Err(SignerError::Permissions { path: path.to_owned(), mode });
-        }
-        let mut text = Zeroizing::new(String::new());
-        file.take(FILE_BYTES_MAX).read_to_string(&mut text).map_err(read)?;
-        let bytes = Zeroizing::new(STANDARD.decode(text.trim()).map_err(|_| SignerError::Malformed(path.to_owned()))?);
-        let seed = <&[u8; 32]>::try_from(bytes.as_slice()).map_err(|_| SignerError::Malformed(path.to_owned()))?;
-        Self::from_seed(seed, origin)
-    }
-
-    /// A signer from a seed.
-    ///
-    /// # Errors
-    /// [`SignerError::Origin`].
-    pub fn from_seed(seed: &[u8; 32], origin: &str) -> Result<Self, SignerError> {
-        let key = SigningKey::from_bytes(seed);
-        let verifier = VerifierKey::new(origin, KeyKind::Ed25519, &key.verifying_key().to_bytes())
-            .map_err(|source| SignerError::Origin(origin.to_owned(), source))?;
-        Ok(Self { key, verifier })
-    }
-
-    /// Writes a new key file (mode 0600, never over an existing one) from 32 random bytes.
-    ///
-    /// # Errors
-    /// [`SignerError::Write`], also when the file exists.
-    pub fn create(path: &Path, seed: &[u8; 32], origin: &str) -> Result<Self, SignerError> {
-        let signer = Self::from_seed(seed, origin)?;
-        let write = |source| SignerError::Write { path: path.to_owned(), source };
-        let mut file =
-            std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(write)?;
-        let text = Zeroizing::new(STANDARD.encode(seed) + "\n");
-        std::io::Write::write_all(&mut file, text.as_bytes()).map_err(write)?;
-        file.sync_all().map_err(write)?;
-        Ok(signer)
-    }
-}
-
-impl std::fmt::Debug for FileSigner {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("FileSigner").field("verifier", &self.verifier).finish_non_exhaustive()
-    }
-}
-
-impl Signer for FileSigner {
-    fn verifier_key(&self) -> &VerifierKey {
-        &self.verifier
-    }
-
-    fn sign(&self, message: &[u8]) -> Result<[u8; 64], SignerError> {
-        Ok(self.key.sign(message).to_bytes())
+impl SignerError {
+    /// True when the same call may succeed later.
+    #[must_use]
+    pub const fn is_retriable(&self) -> bool {
+        matches!(self, Self::Service { retriable: true, .. })
     }
 }

@@ -12,11 +12,13 @@ use stage::{Env, Level, Running, Shutdown, StageFailure, clock};
 use crate::batch::Limits;
 use crate::config::SealerConfig;
 use crate::error::NotaryError;
-use crate::integrate::Refusal;
+use crate::integrate::Accepted;
 use crate::leaf::Kind;
-use crate::notary::{LogStore, Notary};
+use crate::notary::{LogStore, Notary, Setup};
+use crate::policy::Rooted;
+use crate::rotate::Rotation;
 use crate::shared::Shared;
-use crate::signer::FileSigner;
+use crate::signer::keyring;
 use crate::worker::{Place, Rules, Worker, stream_of};
 
 /// Failures in a row of a retriable kind after which the sealer gives up, with growing pauses between.
@@ -43,7 +45,7 @@ pub fn start(config: &SealerConfig, env: &Env, store: Box<dyn LogStore>) -> Resu
     config.check()?;
     std::fs::create_dir_all(&config.state_folder)
         .map_err(|source| NotaryError::Mark { path: config.state_folder.clone(), source })?;
-    let signer = FileSigner::open(&config.key_file, &config.origin).map_err(NotaryError::from)?;
+    let rooted = Rooted::read(config)?;
     let mut places = Vec::new();
     let mut streams = HashMap::new();
     for (kind, topic) in [(Kind::Frames, &env.topics.frames), (Kind::Events, &env.topics.events)] {
@@ -55,12 +57,27 @@ pub fn start(config: &SealerConfig, env: &Env, store: Box<dyn LogStore>) -> Resu
         places.push(Place { kind, streams: own, proposals, instance });
     }
     let (_, end) = env.bus.bounds(&proposals(env))?;
-    let notary = Notary::open(&config.origin, streams, store, Box::new(signer), &config.state_folder, end)?;
+    rooted.store(config, store.as_ref())?;
+    let notary = Notary::open(Setup {
+        origin: config.origin.clone(),
+        streams,
+        trust: rooted.trust.clone(),
+        first_key: rooted.policy().map(|policy| policy.first_key.clone()),
+        store,
+        keys: keyring(config),
+        cosigner: rooted.cosigner(config)?,
+        state_folder: config.state_folder.clone(),
+        proposals_end: end,
+    })?;
+    if notary.orders().entry(crate::orders::RECOVER).is_none() {
+        rooted.check(config, notary.integrator().epoch())?;
+    }
     let shared = Shared::default();
     for (stream, head) in notary.integrator().heads() {
         shared.accepted(*stream, *head, notary.lock().size);
     }
-    shared.published(notary.lock().size, notary.lock().root);
+    let (size, root) = notary.published();
+    shared.published(size, root);
     let notary = {
         let (config, env, shared) = (config.clone(), env.apart(), shared.clone());
         let stop = env.shutdown.clone();
@@ -194,22 +211,45 @@ fn notarise(config: &SealerConfig, env: &Env, mut notary: Notary, shared: &Share
         instance: format!("{}-notary", env.instance),
     })?;
     let mut envelopes = Envelopes::open(env, &config.state_folder)?;
+    let mut rotation = Rotation::open(&config.state_folder, config.epoch_hours);
+    let mut orders =
+        env.bus.writer(&WriterSpec { name: format!("{}-orders", env.instance), mode: WriteMode::Idempotent })?;
     let interval = Duration::from_millis(config.publish_interval_ms.into());
     let (mut batch, mut published, mut failures) = (Batch::default(), Instant::now(), 0);
     let mut bound = None;
     let step = |notary: &mut Notary, envelopes: &mut Envelopes| -> Result<(), NotaryError> {
-        notary.publish()?;
+        match notary.publish() {
+            // nobody hears of this head before its witnesses have cosigned; the next turn asks them again
+            Err(error @ NotaryError::Quorum { .. }) => {
+                tracing::error!(error = &error as &dyn std::error::Error, "a head waits for its witnesses");
+                return Ok(());
+            }
+            published => published?,
+        }
         envelopes.send(notary)?;
-        shared.published(notary.lock().size, notary.lock().root);
-        crate::metrics::published(notary.lock().size, clock::now_ms());
+        let (size, root) = notary.published();
+        shared.published(size, root);
+        crate::metrics::published(size, clock::now_ms());
         Ok(())
     };
     again("publish", &mut failures, stop, step(&mut notary, &mut envelopes))?;
     loop {
+        if stop.level() == Level::Run {
+            rotation.step(&notary, clock::now_ms(), &mut |entry| {
+                orders.begin()?;
+                orders.send(&env.topics.seal_proposals, 0, None, Some(entry))?;
+                Ok(orders.commit(None)?)
+            })?;
+        }
         reader.poll(&mut batch, PollLimit { records: 1024, bytes: 1 << 20, wait: Duration::from_millis(50) })?;
         for record in batch.iter() {
             take(&mut notary, shared, record.offset, record.value.unwrap_or_default(), &mut |notary| {
-                step(notary, &mut envelopes)
+                again("publish", &mut failures, stop, step(notary, &mut envelopes))?;
+                let size = notary.lock().size;
+                if stop.level() == Level::Stop && notary.published().0 < size {
+                    return Err(NotaryError::Quorum { size, have: 0, said: String::new() });
+                }
+                Ok(())
             })?;
         }
         let ending = stop.level() == Level::Stop
@@ -227,7 +267,8 @@ fn notarise(config: &SealerConfig, env: &Env, mut notary: Notary, shared: &Share
             again("publish", &mut failures, stop, step(&mut notary, &mut envelopes))?;
             published = Instant::now();
         }
-        if ending && !notary.is_behind() {
+        let given_up = stop.level() == Level::Stop || bound.is_some_and(|(_, since)| since.elapsed() >= SETTLE);
+        if ending && (!notary.is_behind() || given_up) {
             return Ok(());
         }
     }
@@ -241,16 +282,25 @@ fn take(
     publish: &mut dyn FnMut(&mut Notary) -> Result<(), NotaryError>,
 ) -> Result<(), NotaryError> {
     let mut result = notary.offer(offset, proposal);
-    if let Err(Refusal::Log(_)) = &result {
+    // with witnesses that must cosign, an epoch's closing checkpoint may take a while: what follows it waits here
+    while matches!(&result, Err(refusal) if refusal.is_passing()) {
         publish(notary)?;
         result = notary.offer(offset, proposal);
+        if matches!(&result, Err(refusal) if refusal.is_passing()) {
+            std::thread::sleep(Duration::from_millis(100));
+        }
     }
     crate::metrics::answered(result.is_ok());
+    crate::rotate::answered(notary.orders(), proposal);
     match result {
-        Ok(accepted) => {
-            if let Some(head) = notary.integrator().heads().get(&accepted.stream_id) {
-                shared.accepted(accepted.stream_id, *head, notary.integrator().log().size());
+        Ok(Accepted { stream_id: Some(stream_id), .. }) => {
+            if let Some(head) = notary.integrator().heads().get(&stream_id) {
+                shared.accepted(stream_id, *head, notary.integrator().log().size());
             }
+        }
+        Ok(Accepted { index, stream_id: None, .. }) => {
+            let epoch = notary.integrator().epoch().number;
+            tracing::warn!(index, epoch, "a key or an incident was taken into the log");
         }
         Err(refusal) => {
             tracing::info!(offset, error = &refusal as &dyn std::error::Error, "proposal refused");
@@ -288,7 +338,8 @@ impl Envelopes {
     }
 
     fn send(&mut self, notary: &Notary) -> Result<(), NotaryError> {
-        if self.next >= notary.lock().size {
+        let (size, _) = notary.published();
+        if self.next >= size {
             return Ok(());
         }
         self.writer.begin()?;
@@ -303,7 +354,7 @@ impl Envelopes {
             Ok(writer.send(topic, 0, Some(seal.stream_id.to_string().as_bytes()), Some(&value))?)
         })?;
         self.writer.commit(None)?;
-        self.next = notary.lock().size;
+        self.next = size;
         std::fs::write(&self.file, format!("{}\n", self.next))
             .map_err(|source| NotaryError::Mark { path: self.file.clone(), source })
     }

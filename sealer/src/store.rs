@@ -6,7 +6,34 @@ use schemas::layout::LOG_PREFIX;
 use stage::store::{PutOutcome, Store, StoreError};
 
 use crate::error::NotaryError;
-use crate::notary::{LogStore, Put};
+
+/// What a create-only put found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Put {
+    /// The object is ours.
+    Created,
+    /// There was one already.
+    Exists,
+}
+
+/// The object store under the log's prefix.
+pub trait LogStore: Send {
+    /// Stores an object that never changes; `locked` says whether Object Lock applies.
+    ///
+    /// # Errors
+    /// [`NotaryError::Store`].
+    fn create(&self, path: &str, bytes: &[u8], locked: bool) -> Result<Put, NotaryError>;
+    /// Replaces an object that only points at others.
+    ///
+    /// # Errors
+    /// [`NotaryError::Store`].
+    fn replace(&self, path: &str, bytes: &[u8]) -> Result<(), NotaryError>;
+    /// The object, or `None`.
+    ///
+    /// # Errors
+    /// [`NotaryError::Store`].
+    fn read(&self, path: &str) -> Result<Option<Vec<u8>>, NotaryError>;
+}
 
 /// A log store over the shared object store.
 #[derive(Debug, Clone)]

