@@ -52,6 +52,9 @@ pub struct Witnesses {
     agent: ureq::Agent,
 }
 
+/// The answer of the witness in a seat.
+type Answered = (usize, Said);
+
 /// What one witness said.
 enum Said {
     Cosigned(Vec<NoteSignature>),
@@ -92,7 +95,7 @@ impl Witnesses {
         checkpoint: &Checkpoint,
         note: &Note,
         store: &dyn LogStore,
-        answers: &Sender<(usize, Said)>,
+        answers: &Sender<Answered>,
     ) -> Result<bool, NotaryError> {
         let Some(seat) = self.seats.get(number) else { return Ok(false) };
         if seat.busy.swap(true, Ordering::AcqRel) {
@@ -127,9 +130,9 @@ impl Witnesses {
         checkpoint: &Checkpoint,
         note: &Note,
         store: &dyn LogStore,
-        channel: (&Sender<(usize, Said)>, &Receiver<(usize, Said)>),
+        send: &Sender<Answered>,
+        receive: &Receiver<Answered>,
     ) -> Result<HashMap<usize, Vec<NoteSignature>>, NotaryError> {
-        let (send, receive) = channel;
         let mut got: HashMap<usize, Vec<NoteSignature>> = HashMap::new();
         let mut retried = vec![false; self.seats.len()];
         let mut until = Instant::now() + self.patience.timeout + self.patience.timeout;
@@ -202,7 +205,7 @@ impl Cosigner for Witnesses {
                 waiting += 1;
             }
         }
-        let got = self.collect(waiting, checkpoint, note, store, (&send, &receive))?;
+        let got = self.collect(waiting, checkpoint, note, store, &send, &receive)?;
         let met = self.is_met(&got);
         crate::metrics::quorum(met);
         if !met {
