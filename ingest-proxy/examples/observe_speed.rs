@@ -1,16 +1,18 @@
 //! Nanoseconds per message of codec, observer and record encoding, on conversations like those of `pgbench -S`.
 //!
-//! `cargo run --release -p ingest-proxy --example observe_speed [transactions]`; one thread, no encryption, no I/O.
+//! `cargo run --release -p ingest-proxy --example observe_speed [transactions]`; one thread, no I/O; and
+//! the same encrypted.
 #![allow(clippy::print_stdout, missing_docs)]
 
 use std::hint::black_box;
 use std::time::Instant;
 
+use ingest_proxy::encrypt::{MaskerKey, SessionCipher, derive_key_pair};
 use ingest_proxy::protocol::postgres::codec::{self, Decoder, Step};
 use ingest_proxy::protocol::postgres::facts::{Command, FrameHead, Observed, encode_command, encode_message};
 use ingest_proxy::protocol::postgres::message::{Side, build};
 use ingest_proxy::protocol::postgres::observe::{Limits, Observer, Sink};
-use schemas::v1::Uuid;
+use schemas::v1::{FrameKind, Uuid};
 
 /// Encodes every record into one buffer, as the proxy does before it encrypts and journals.
 struct Records {
@@ -20,9 +22,26 @@ struct Records {
     messages: u64,
     commands: u64,
     bytes: u64,
+    cipher: Option<SessionCipher>,
+    payload: Vec<u8>,
 }
 
 impl Records {
+    /// What a record carries: ciphertext, or the content itself.
+    fn payload(&mut self, kind: FrameKind, content: &[u8]) {
+        match &mut self.cipher {
+            Some(cipher) => {
+                if let Err(error) = cipher.seal(self.head.sequence, kind, content, &mut self.payload) {
+                    println!("not encrypted: {error}");
+                }
+            }
+            None => {
+                self.payload.clear();
+                self.payload.extend_from_slice(content);
+            }
+        }
+    }
+
     fn count(&mut self) {
         self.head.sequence += 1;
         self.bytes += black_box(&self.out).len() as u64;
@@ -32,7 +51,8 @@ impl Records {
 impl Sink for Records {
     fn message(&mut self, observed: &Observed<'_>) {
         self.out.clear();
-        encode_message(&self.head, observed, observed.content.bytes(), &mut self.out);
+        self.payload(FrameKind::Message, observed.content.bytes());
+        encode_message(&self.head, observed, &self.payload, &mut self.out);
         self.messages += 1;
         self.count();
     }
@@ -41,7 +61,10 @@ impl Sink for Records {
         self.content.clear();
         self.out.clear();
         command.content.put(&mut self.content);
-        encode_command(&self.head, command, &self.content, &mut self.out);
+        let content = std::mem::take(&mut self.content);
+        self.payload(FrameKind::Command, &content);
+        self.content = content;
+        encode_command(&self.head, command, &self.payload, &mut self.out);
         self.commands += 1;
         self.count();
     }
@@ -108,12 +131,23 @@ fn feed(observer: &mut Observer, decoder: &mut Decoder, side: Side, mut bytes: &
     }
 }
 
-fn measure(name: &str, turns: &[(Vec<u8>, Vec<u8>)]) {
+fn measure(name: &str, turns: &[(Vec<u8>, Vec<u8>)], encrypted: bool) {
     let head =
         FrameHead { event_id: Uuid([1; 16]), session_id: Uuid([2; 16]), sequence: 0, observed_at_us: 1, connection: 0 };
     let mut best = f64::MAX;
     for _ in 0..5 {
-        let mut sink = Records { head, out: Vec::new(), content: Vec::new(), messages: 0, commands: 0, bytes: 0 };
+        let (_, public) = derive_key_pair(&[1; 32]);
+        let cipher = MaskerKey::new("k", &public).and_then(|key| SessionCipher::new(head.session_id, &key));
+        let mut sink = Records {
+            head,
+            out: Vec::new(),
+            content: Vec::new(),
+            messages: 0,
+            commands: 0,
+            bytes: 0,
+            cipher: cipher.ok().filter(|_| encrypted),
+            payload: Vec::new(),
+        };
         let mut observer = Observer::new(Limits::default());
         let mut client = Decoder::new(Side::Client, codec::Limits::default());
         let mut target = Decoder::new(Side::Target, codec::Limits::default());
@@ -140,6 +174,9 @@ fn measure(name: &str, turns: &[(Vec<u8>, Vec<u8>)]) {
 
 fn main() {
     let count = std::env::args().nth(1).and_then(|word| word.parse().ok()).unwrap_or(200_000);
-    measure("simple", &(0..count).map(simple).collect::<Vec<_>>());
-    measure("prepared", &(0..count).map(prepared).collect::<Vec<_>>());
+    for encrypted in [false, true] {
+        println!("{}", if encrypted { "encrypted" } else { "not encrypted" });
+        measure("simple", &(0..count).map(simple).collect::<Vec<_>>(), encrypted);
+        measure("prepared", &(0..count).map(prepared).collect::<Vec<_>>(), encrypted);
+    }
 }
