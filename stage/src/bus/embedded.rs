@@ -155,7 +155,8 @@ const MAX_PARTITIONS: u32 = 1024;
 /// Makes the tables, checks the format, makes the cluster id once.
 fn prepare(store: &Store) -> Result<String, BusError> {
     let operation = "prepare the bus store";
-    let (format, id) = store.write(operation, |transaction| {
+    check_format(store)?;
+    store.write(operation, |transaction| {
         transaction.open_table(store::TOPICS)?;
         transaction.open_table(store::SEGMENTS)?;
         transaction.open_table(store::HEADS)?;
@@ -173,14 +174,33 @@ fn prepare(store: &Store) -> Result<String, BusError> {
                 id
             }
         };
-        let format = counters.get("format")?.map(|value| value.value());
-        Ok((format, id))
+        Ok(id)
+    })
+}
+
+/// Refuses a store of another format before anything is written to it.
+fn check_format(store: &Store) -> Result<(), BusError> {
+    let operation = "look at the bus store's format";
+    let found = store.read(operation, |transaction| {
+        let counters = match transaction.open_table(store::COUNTERS) {
+            Ok(counters) => counters,
+            // nothing was ever written
+            Err(redb::TableError::TableDoesNotExist(_)) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        let empty = transaction.list_tables()?.count() <= 1 && counters.get("format")?.is_none();
+        Ok((!empty).then_some(counters.get("format")?.map(|value| value.value())))
     })?;
-    if format == Some(store::FORMAT) {
-        return Ok(id);
-    }
-    let reason = format!("the store has format {format:?}, this program knows {}", store::FORMAT);
-    Err(BusError::new(BusErrorKind::Fatal, operation, reason))
+    let known = store::FORMAT;
+    let reason = match found {
+        None | Some(Some(store::FORMAT)) => return Ok(()),
+        Some(Some(newer)) if newer > known => {
+            format!("it has format {newer}, this program knows {known}: a newer program wrote it, so start that one")
+        }
+        Some(Some(older)) => format!("it has format {older}, which no program of ours wrote; this one knows {known}"),
+        Some(None) => format!("it has tables but no format; this program knows {known}"),
+    };
+    Err(BusError::new(BusErrorKind::Fatal, operation, format!("{reason}; nothing was changed")))
 }
 
 fn load_topics(store: &Store) -> Result<(Catalog, i64), BusError> {
