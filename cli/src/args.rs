@@ -58,6 +58,8 @@ pub(crate) enum Command {
     Archive(ConfigArg),
     /// Verify an archive offline. Exit code 0 proven, 1 tampered or empty, 2 unreadable, 3 incomplete, 4 policy not met.
     Verify(VerifyArgs),
+    /// Make proof files that others can check without the archive, or check one (T25: exit code 1).
+    Prove(ProveArgs),
     /// List the sessions of an archive.
     Sessions(SessionsArgs),
     /// Replay a session: statements, parameters, rows and errors as they happened, masked.
@@ -104,20 +106,73 @@ pub(crate) struct VerifyArgs {
     #[command(flatten)]
     pub(crate) archive: ArchiveArg,
     /// Log's verifier key (`origin+id+key`), or a file that holds it. Repeat for more.
-    #[arg(long = "vkey", value_name = "VKEY|FILE", required = true)]
+    #[arg(long = "vkey", value_name = "VKEY|FILE", required_unless_present = "roots")]
     pub(crate) vkeys: Vec<String>,
+    /// Root verifier key, or a file that holds it: the policy it signed names the first log key, the streams that must be
+    /// there, their retention, and the witnesses.
+    #[arg(long = "root", value_name = "VKEY|FILE")]
+    pub(crate) roots: Vec<String>,
+    /// With --root: a copy of the policy note, in place of the archive's own.
+    #[arg(long, value_name = "FILE", requires = "roots")]
+    pub(crate) policy: Option<PathBuf>,
+    /// Witnesses and quorum to demand, as a C2SP tlog-policy file, in place of the policy's.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) witnesses: Option<PathBuf>,
     /// A checkpoint kept from earlier: the log must extend it.
     #[arg(long, value_name = "FILE")]
     pub(crate) pin: Option<PathBuf>,
     /// Time that the newest seal must be near, as `now` or seconds since epoch.
     #[arg(long, value_name = "TIME")]
     pub(crate) now: Option<String>,
+    /// Go on where an interrupted run ended, and keep in this file what is found sound.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) resume: Option<PathBuf>,
+    /// Do not read rows again that were sealed before this time (seconds since epoch) and whose object has a receipt; the
+    /// log is checked as a whole.
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) since: Option<i64>,
+    /// Also look for gaps in each session's own numbering: records that were never sealed. Exit code 3 if there are any.
+    #[arg(long)]
+    pub(crate) completeness: bool,
     /// With --now: most seconds between the newest seal and that time.
     #[arg(long, value_name = "SECONDS", default_value_t = 300)]
     pub(crate) max_tail_age: u64,
     /// Threads; 0 is one per core.
     #[arg(long, default_value_t = 0)]
     pub(crate) threads: usize,
+    /// Output.
+    #[command(flatten)]
+    pub(crate) output: OutputArg,
+}
+
+/// `sealtrail prove`.
+#[derive(Debug, Args)]
+#[group(id = "what", required = true, multiple = false, args = ["event", "session", "consistency", "check"])]
+pub(crate) struct ProveArgs {
+    /// Archive: `file:///path`, a path, or `s3://bucket/prefix`; not for --check.
+    #[arg(value_name = "ARCHIVE", required_unless_present = "check")]
+    pub(crate) archive: Option<String>,
+    /// Prove this event or frame, by its id.
+    #[arg(long, value_name = "ID")]
+    pub(crate) event: Option<String>,
+    /// Prove every event and frame of this session.
+    #[arg(long, value_name = "ID")]
+    pub(crate) session: Option<String>,
+    /// Prove that the log extends its state at this size.
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) consistency: Option<u64>,
+    /// Check a proof file, offline.
+    #[arg(long, value_name = "FILE", requires = "vkeys")]
+    pub(crate) check: Option<PathBuf>,
+    /// With --check: keys of log and witnesses, or files that hold them.
+    #[arg(long = "vkey", value_name = "VKEY|FILE")]
+    pub(crate) vkeys: Vec<String>,
+    /// With --check of a consistency file: the older checkpoint.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) old: Option<PathBuf>,
+    /// Folder for the files, made if it is not there.
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    pub(crate) out: PathBuf,
     /// Output.
     #[command(flatten)]
     pub(crate) output: OutputArg,

@@ -2,6 +2,7 @@
 //! they do not build; what needs them it runs through cargo.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
+mod attack;
 mod bench;
 mod check;
 mod fault;
@@ -30,6 +31,7 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   tidy               file length, module docs, links, reachability, machine paths
   readme             run the commands of the README
   fuzz [TARGET [S]]  every decoder of foreign bytes under libFuzzer, or the targets with TARGET in their name, S seconds each
+  attack [--all]     every tampering of the integrity page against verify; --all changes every single byte too
   bench WHAT [ARGS]  proxy, stages, verify, bus or codec: figures as ratios of one run
   fault [ARGS]       kill, freeze and cut everything: --kills N (1000), --seed N; last line: what was lost";
 
@@ -65,6 +67,7 @@ fn dispatch() -> Result<()> {
         ["fuzz", target] => fuzz::run(target, fuzz::SHORT_S),
         ["fuzz", target, seconds] => fuzz::run(target, seconds.parse().context("read the seconds")?),
         ["readme"] => readme::run(),
+        ["attack", rest @ ..] => attack::run(rest),
         ["bench", what, rest @ ..] => bench::run(what, rest),
         ["fault", rest @ ..] => fault::run(rest),
         _ => bail!(USAGE),

@@ -68,3 +68,8 @@ pub(crate) fn code_lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
     let numbered = text.lines().enumerate().map(|(index, line)| (index.saturating_add(1), line.trim()));
     numbered.take_while(|(_, line)| *line != "#[cfg(test)]").filter(|(_, line)| !line.starts_with("//"))
 }
+
+/// Prints one line.
+pub(crate) fn say(line: &str) {
+    println!("{line}");
+}

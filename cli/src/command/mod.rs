@@ -5,6 +5,7 @@ mod config;
 mod demo;
 mod dlq;
 pub(crate) mod keys;
+mod prove;
 mod replay;
 mod sessions;
 mod topics;
@@ -30,6 +31,7 @@ pub(crate) fn run(command: Command) -> Result<ExitCode> {
         Command::Seal(config) => up::run(&config, &[Stage::Sealer]),
         Command::Archive(config) => up::run(&config, &[Stage::Archiver]),
         Command::Verify(args) => verify::run(&args),
+        Command::Prove(args) => prove::run(&args),
         Command::Sessions(args) => sessions::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Config(command) => config::run(&command),

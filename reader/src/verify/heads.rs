@@ -42,11 +42,11 @@ impl Others {
         let epoch = i64::try_from(trust.epochs.len()).unwrap_or(i64::MAX) - 1;
         let checks = [
             ("version", body.version == 1),
-            ("origin", body.origin == trust.origin),
+            ("origin", trust.epochs.is_empty() || body.origin == trust.origin),
             ("index", body.index == first && at == first.saturating_add(i64::from(body.part))),
             ("part", body.part == part),
             ("parts", body.parts == parts && part < parts),
-            ("epoch", body.epoch == epoch),
+            ("epoch", trust.epochs.is_empty() || body.epoch == epoch),
             ("vkey", trust.epochs.last().is_none_or(|epoch| epoch.key.to_string() == body.vkey)),
             ("incidents", body.incidents == self.incidents),
         ];

@@ -11,6 +11,7 @@ use super::chain::Chains;
 use super::heads::Others;
 use super::receipts::Receipts;
 use super::report::Findings;
+use super::rows::Checked;
 use super::trust::Trust;
 use crate::{Archive, ReadError};
 
@@ -39,6 +40,14 @@ pub(crate) struct Log {
 }
 
 impl Log {
+    /// An object all of whose seals were closed before `since_ms`, as its receipt says.
+    pub(crate) fn settled_before(&self, name: &str, since_ms: Option<i64>) -> Option<Checked> {
+        let (since, receipt) = (since_ms?, self.receipts.get(name)?);
+        let last = self.chains.streams.get(&receipt.stream)?.seal(receipt.last_seal)?;
+        let seen = (receipt.first_seal..=receipt.last_seal).map(|seal| (receipt.stream, seal)).collect();
+        (last.closed_at < since).then(|| Checked { seen, ..Checked::default() })
+    }
+
     pub(crate) fn root_at(&self, size: u64) -> Option<Hash> {
         usize::try_from(size).ok().and_then(|size| self.roots.get(size)).copied()
     }

@@ -14,6 +14,7 @@ mod layout;
 mod log;
 mod receipts;
 mod report;
+mod resume;
 mod rows;
 mod trust;
 
@@ -52,6 +53,12 @@ pub struct Options {
     pub policy: Option<Vec<u8>>,
     /// Witnesses and quorum the caller demands, in place of the policy's.
     pub witnesses: Option<WitnessPolicy>,
+    /// A file in which a run keeps what it found sound, object by object, and from which the next run goes on. It counts
+    /// only for the same log head; an object changed after its line was written is not read again.
+    pub resume: Option<std::path::PathBuf>,
+    /// Rows sealed before this time, milliseconds since the epoch, are not read again if their object has a receipt; the
+    /// log is checked as a whole all the same.
+    pub since_ms: Option<i64>,
     /// The log's origin; the first key's name if `None`.
     pub origin: Option<String>,
     /// A checkpoint note the caller kept: the log must be an extension of it.
@@ -128,6 +135,10 @@ pub fn verify(archive: &Archive, options: &Options, progress: &(dyn Fn(Progress)
     if waits > 0 {
         notes.push(format!("{} newest seals wait for their object", grouped(waits)));
     }
+    if let Some(since) = options.since_ms {
+        let skipped = names.iter().filter(|name| log.settled_before(name, Some(since)).is_some()).count();
+        notes.push(format!("rows of {skipped} objects sealed before {since} ms were not read"));
+    }
     if expired > 0 {
         notes.push(format!("{} batches expired by policy", grouped(expired)));
     }
@@ -177,6 +188,10 @@ fn check_objects(
     let threads = if options.threads == 0 { cores() } else { options.threads }.clamp(1, THREADS_MAX);
     // few objects: their row groups are shared out
     let helpers = threads.div_ceil(names.len().max(1));
+    let resume = match (&options.resume, log.root) {
+        (Some(path), Some(root)) => Some(resume::Resume::open(path, &root, log.size)?),
+        _ => None,
+    };
     let total = u64::try_from(names.len()).unwrap_or(u64::MAX);
     let (next, bytes, done) = (AtomicUsize::new(0), AtomicU64::new(0), AtomicU64::new(0));
     let merged = Mutex::new(Ok(Objects::default()));
@@ -184,7 +199,15 @@ fn check_objects(
         loop {
             let index = next.fetch_add(1, Ordering::Relaxed);
             let Some(name) = names.get(index) else { return };
-            let result = check_one(archive, name, log, helpers);
+            let known = log.settled_before(name, options.since_ms).map(|checked| (checked, 0));
+            let known = known.or_else(|| resume.as_ref().and_then(|resume| resume.known(name)));
+            let result = match known {
+                Some(known) => Ok(known),
+                None => check_one(archive, name, log, helpers).and_then(|(checked, bytes)| {
+                    resume.as_ref().map_or(Ok(()), |resume| resume.keep(name, &checked, bytes))?;
+                    Ok((checked, bytes))
+                }),
+            };
             let size = result.as_ref().map_or(0, |(_, size)| *size);
             let mut merged = merged.lock().unwrap_or_else(PoisonError::into_inner);
             let (Ok(objects), Ok((checked, _))) = (merged.as_mut(), &result) else {

@@ -18,6 +18,7 @@ use std::sync::{Mutex, PoisonError};
 use bytes::Bytes;
 use columns::Rows;
 use columns::footer::FooterBatch;
+use schemas::entry::Entry;
 use schemas::layout::{object_name, parse_object_name};
 use schemas::v1::SealEnvelope;
 use schemas::{Record as _, leaf};
@@ -84,6 +85,9 @@ impl Check<'_> {
         }
         let log = self.log;
         let Some(stream) = log.chains.get(&id) else {
+            for origin in footer.batches.iter().take(1).filter_map(origin_of).filter(|origin| *origin != log.origin) {
+                self.find("T12", name, format!("wrong origin: file of log `{origin}`"));
+            }
             return self.find("T23", name, format!("file no seal covers: stream {id} is not in the log"));
         };
         let schema_hash: [u8; 32] = Sha256::digest(footer.schema_json.as_bytes()).into();
@@ -277,6 +281,15 @@ impl Group<'_> {
     fn unreadable(&mut self, text: &str) {
         let place = format!("{} rg {}", self.name, self.group);
         self.findings.object("T28", place, format!("object cannot be read: {text}"), self.name);
+    }
+}
+
+/// Origin that a batch's own seal names.
+fn origin_of(batch: &FooterBatch) -> Option<String> {
+    let envelope = SealEnvelope::from_body(&batch.envelope).ok()?;
+    match Entry::decode(&envelope.entry).ok()? {
+        Entry::Seal(seal) => Some(seal.origin),
+        _ => None,
     }
 }
 

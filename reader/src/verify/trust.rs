@@ -88,6 +88,9 @@ impl Trust {
     /// Takes the KEY entry at `index`. Only one that a trusted key signed begins an epoch.
     pub(crate) fn take(&mut self, index: u64, body: &KeyBody, findings: &mut Findings) {
         let place = format!("log entry {index}");
+        if self.epochs.is_empty() {
+            return findings.add("T12", place, "no trusted key: that of the first epoch is unknown");
+        }
         let next = i64::try_from(self.epochs.len()).unwrap_or(i64::MAX);
         let key = VerifierKey::parse(&body.vkey).ok();
         let key = key.filter(|key| key.kind() == KeyKind::Ed25519 && key.name() == self.origin);
@@ -103,7 +106,7 @@ impl Trust {
             return findings.add("T09", place, text);
         }
         let (Some(key), Some(last)) = (key, self.epochs.last_mut()) else {
-            return findings.add("T12", place, "no trusted key: the epoch before is unknown");
+            return;
         };
         let id = u32::from_be_bytes(body.key_id.0);
         let by_recovery = body.action == KEY_RECOVER;
