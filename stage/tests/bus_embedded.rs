@@ -183,7 +183,7 @@ fn a_full_store_says_so_and_goes_on_when_there_is_room() {
 fn old_records_expire_and_their_readers_are_told() {
     let folder = tempfile::tempdir().unwrap();
     let bus = open(folder.path());
-    topic(&*bus, "t", 1, Cleanup::Delete { retention_ms: 200 });
+    topic(&*bus, "t", 1, Cleanup::Delete { retention_ms: 2_500 });
     let mut out = writer(&*bus, "w");
     let mut send = |value: &[u8]| {
         out.begin().unwrap();
@@ -194,7 +194,7 @@ fn old_records_expire_and_their_readers_are_told() {
     send(b"old too");
     bus.care().unwrap();
     assert_eq!(all(&*bus, "t", 0).len(), 2, "young records went");
-    std::thread::sleep(Duration::from_millis(250));
+    std::thread::sleep(Duration::from_millis(2_600));
     send(b"new");
     bus.care().unwrap();
     let left = all(&*bus, "t", 0);
@@ -346,7 +346,11 @@ fn survives_being_killed() {
     let folder = tempfile::tempdir().unwrap();
     let mut seed = 0x2545_f491_4f6c_dd1d_u64;
     let mut last = 0;
-    for life in 0..12 {
+    for life in 0..100 {
+        // on a busy machine a life may be over before its first record
+        if life >= 12 && last > 100 {
+            break;
+        }
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "child_that_writes_until_killed", "--nocapture"])
             .env(CHILD, folder.path())
