@@ -236,6 +236,73 @@ impl SessionKey {
     }
 }
 
+/// The key that state is put aside under.
+///
+/// The nonce is HMAC-SHA-256 over place and content, cut to 96 bits: the same state gives the same bytes (I-12), and
+/// another one another nonce.
+pub struct StateKey {
+    seal: LessSafeKey,
+    nonce: Zeroizing<Vec<u8>>,
+    id: String,
+}
+
+impl std::fmt::Debug for StateKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("StateKey").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+impl StateKey {
+    /// The state key of a masker key; `None` when the cipher does not take it.
+    #[must_use]
+    pub fn of(own: &MaskerKey) -> Option<Self> {
+        let key = UnboundKey::new(&AES_256_GCM, &own.derive(b"state")).ok()?;
+        Some(Self { seal: LessSafeKey::new(key), nonce: own.derive(b"state nonce"), id: own.key_id() })
+    }
+
+    /// Id of the masker key.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    fn place(session: &[u8; 16], sequence: i64) -> [u8; 24] {
+        let mut place = [0; 24];
+        let (head, tail) = place.split_at_mut(16);
+        head.copy_from_slice(session);
+        tail.copy_from_slice(&sequence.to_be_bytes());
+        place
+    }
+
+    /// Seals the state of a session after its record `sequence`; empty when the cipher refuses.
+    #[must_use]
+    pub fn seal(&self, session: &[u8; 16], sequence: i64, clear: &[u8]) -> Vec<u8> {
+        use hmac::Mac as _;
+        let place = Self::place(session, sequence);
+        let Ok(mut mac) = hmac::Hmac::<Sha256>::new_from_slice(&self.nonce) else { return Vec::new() };
+        mac.update(&place);
+        mac.update(clear);
+        let tag = mac.finalize().into_bytes();
+        let Some(nonce) = tag.first_chunk::<12>() else { return Vec::new() };
+        let mut sealed = clear.to_vec();
+        let done =
+            self.seal.seal_in_place_append_tag(Nonce::assume_unique_for_key(*nonce), Aad::from(place), &mut sealed);
+        if done.is_err() { Vec::new() } else { [nonce.as_slice(), &sealed].concat() }
+    }
+
+    /// Opens what [`StateKey::seal`] gave; `None` for anything else.
+    #[must_use]
+    pub fn open(&self, session: &[u8; 16], sequence: i64, sealed: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+        let (nonce, sealed) = sealed.split_first_chunk::<12>()?;
+        let mut buffer = Zeroizing::new(sealed.to_vec());
+        let aad = Aad::from(Self::place(session, sequence));
+        let nonce = Nonce::assume_unique_for_key(*nonce);
+        let len = self.seal.open_in_place(nonce, aad, &mut buffer).ok()?.len();
+        buffer.truncate(len);
+        Some(buffer)
+    }
+}
+
 /// Session keys already unwrapped, at most [`SESSIONS_MAX`].
 #[derive(Debug, Default)]
 pub struct Keys {
@@ -284,6 +351,18 @@ mod tests {
         assert_eq!(key.key_id().len(), 16);
         assert_eq!(format!("{key:?}"), "MaskerKey(hidden)");
         assert_eq!(MaskerKey::from_text("short").unwrap_err().kind(), "key_format");
+    }
+
+    #[test]
+    fn state_opens_at_its_place_only() {
+        let key = StateKey::of(&MaskerKey::from_bytes([7; 32])).unwrap();
+        let sealed = key.seal(&[1; 16], 5, b"held hunter2");
+        assert_eq!(sealed, key.seal(&[1; 16], 5, b"held hunter2"));
+        assert!(!sealed.windows(7).any(|part| part == b"hunter2"));
+        assert_eq!(key.open(&[1; 16], 5, &sealed).unwrap().as_slice(), b"held hunter2");
+        assert!(key.open(&[1; 16], 6, &sealed).is_none() && key.open(&[2; 16], 5, &sealed).is_none());
+        assert!(StateKey::of(&MaskerKey::from_bytes([8; 32])).unwrap().open(&[1; 16], 5, &sealed).is_none());
+        assert!(key.open(&[1; 16], 5, b"short").is_none());
     }
 
     #[cfg(unix)]

@@ -1,6 +1,7 @@
 //! Why the masker cannot start.
 
 use crate::decrypt::KeyError;
+use crate::engine::CompileError;
 
 /// Why the masker cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -8,6 +9,9 @@ pub enum MaskerError {
     /// A key is not usable.
     #[error("load key of the masker")]
     Key(#[from] KeyError),
+    /// The rules do not compile.
+    #[error("compile the masking rules")]
+    Rules(#[from] CompileError),
     /// A disabled rule does not exist.
     #[error("disabled rule {0} does not exist")]
     UnknownRule(String),
@@ -19,6 +23,7 @@ impl MaskerError {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Key(source) => source.kind(),
+            Self::Rules(_) => "rules",
             Self::UnknownRule(_) => "unknown_rule",
         }
     }

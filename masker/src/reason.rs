@@ -15,7 +15,7 @@ pub const CREDENTIAL: &str = "credential";
 pub const CONTENT: &str = "content";
 /// The message is of a protocol without a reader.
 pub const PROTOCOL: &str = "protocol";
-/// A chunk of a message that came in more than one.
+/// A chunk of a message whose type is not followed, or that does not follow the one before it.
 pub const CHUNK: &str = "chunk";
 /// The message does not parse to its last byte.
 pub const PARSE: &str = "parse";
@@ -25,7 +25,7 @@ pub const UNKNOWN_MESSAGE: &str = "unknown_message";
 pub const BUDGET: &str = "budget";
 /// COPY in the binary format.
 pub const COPY_BINARY: &str = "copy_binary";
-/// COPY data that holds no whole row, or of which it is not known where rows begin.
+/// COPY data with a long cut row and no whole one, or of which it is not known where rows begin.
 pub const COPY_BOUNDARY: &str = "copy_boundary";
 /// COPY data that is not of its format, or of a format that is not known.
 pub const COPY_ROW: &str = "copy_row";

@@ -1,14 +1,15 @@
 //! Config to running stage; the only file of the crate that opens anything.
 
-use schemas::v1::{DeadLetter, Event, Frame};
+use schemas::v1::{DeadLetter, Event, Frame, MaskerState};
 use stage::runner::{Limits, StageSpec, run};
 use stage::{Env, Running, StageFailure, clock};
 
 use crate::config::MaskerConfig;
 use crate::decrypt::MaskerKey;
+use crate::engine::{Engine, Setup};
 use crate::error::MaskerError;
-use crate::rule::RULES;
-use crate::transform::MaskerFactory;
+use crate::rule::{RULES, Rule};
+use crate::transform::{MaskerFactory, STATE};
 
 /// Reads the keys and compiles the rules.
 ///
@@ -18,6 +19,9 @@ pub fn factory(config: &MaskerConfig) -> Result<MaskerFactory, MaskerError> {
     if let Some(id) = config.disabled_rules.iter().find(|id| RULES.iter().all(|rule| rule.id != id.as_str())) {
         return Err(MaskerError::UnknownRule(id.clone()));
     }
+    let enabled = |rule: &&&'static Rule| config.disabled_rules.iter().all(|id| id != rule.id);
+    let rules: Vec<&'static Rule> = RULES.iter().filter(enabled).copied().collect();
+    Engine::compile(&rules, Setup { pseudonym: b"", epoch: 0, names: &config.secret_columns })?;
     let key = MaskerKey::from_file(&config.key_file)?;
     let pseudonym = match &config.pseudonym_key_file {
         Some(path) => MaskerKey::from_file(path)?.derive(b"pseudonym"),
@@ -32,14 +36,18 @@ pub fn factory(config: &MaskerConfig) -> Result<MaskerFactory, MaskerError> {
 /// Wrong configuration or key, or a registry that does not answer.
 pub fn start(config: &MaskerConfig, env: &Env) -> Result<Running, StageFailure> {
     let (factory, topics, env) = (factory(config)?, env.topics.clone(), env.clone());
-    let framings = vec![env.framing::<Frame>(&topics.frames)?, env.framing::<Event>(&topics.events)?];
+    let framings = vec![
+        env.framing::<Frame>(&topics.frames)?,
+        env.framing::<Event>(&topics.events)?,
+        env.framing::<MaskerState>(&topics.masker_state)?,
+    ];
     let spec = StageSpec {
         name: "masker".into(),
         input: topics.enriched,
-        outputs: vec![topics.frames, topics.events],
+        outputs: vec![topics.frames, topics.events, topics.masker_state],
         framings,
         table: None,
-        state_slot: None,
+        state_slot: Some(STATE),
         dlq_framing: env.framing::<DeadLetter>(&topics.dlq)?,
         dlq: topics.dlq,
         instance: env.instance.clone(),

@@ -1,33 +1,33 @@
 //! One enriched frame to one frame or one event. Pure: no clock, no random, no I/O (I-12).
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
 use schemas::v1::{
-    Attribution, CommandContent, EnrichedFrame, Event, EventParameter, Facts, FrameKind, PayloadState, Protocol,
-    RawFrame, SessionContent,
+    Attribution, CommandContent, EnrichedFrame, Event, EventParameter, Facts, FrameKind, MaskerState, PayloadState,
+    Protocol, RawFrame, SessionContent, Uuid,
 };
 use schemas::{Record, framing};
 use stage::transform::{Context, Factory, Input, Out, Rejection, Transform, Verdict};
 
 use crate::config::{Literals, MaskerConfig};
-use crate::decrypt::{Keys, MaskerKey, SESSIONS_MAX};
+use crate::decrypt::{Keys, MaskerKey, SESSIONS_MAX, StateKey};
 use crate::engine::{Engine, Tally, whole};
+use crate::flow::Guide;
 use crate::head::{event_head, frame_head};
 use crate::metrics::Counters;
 use crate::reason;
+use crate::session::{Known, ROW_HELD_MAX};
 use crate::structure::copy::{self, Place};
-use crate::structure::postgres::{self, ECHO_BYTES_MIN, Scope};
+use crate::structure::postgres::{self, Scope};
 use crate::structure::{sql, value};
 
 /// Output slot of `audit.frames`.
 pub const FRAMES: usize = 0;
 /// Output slot of `audit.events`.
 pub const EVENTS: usize = 1;
-/// Masked values kept per session for the echo of the server.
-pub const ECHOES_MAX: usize = 64;
-/// Longest value kept.
-pub const ECHO_BYTES_MAX: usize = 1024;
+/// Output slot of `audit.masker.state`.
+pub const STATE: usize = 2;
 
 /// Fewest bytes masked at the end of a truncated statement: longer than any number with separators.
 const CUT_BYTES: usize = 64;
@@ -37,6 +37,7 @@ struct Shared {
     engine: Engine,
     literals: Literals,
     secret: Vec<String>,
+    state: Option<StateKey>,
 }
 
 /// Makes one [`Masker`] per partition; the key and the rules are shared.
@@ -53,7 +54,8 @@ impl MaskerFactory {
     #[must_use]
     pub fn new(key: MaskerKey, pseudonym: &[u8], config: &MaskerConfig) -> Self {
         let engine = Engine::with(&config.disabled_rules, pseudonym, config.pseudonym_epoch, &config.secret_columns);
-        Self(Arc::new(Shared { key, engine, literals: config.literals, secret: config.secret_columns.clone() }))
+        let state = StateKey::of(&key);
+        Self(Arc::new(Shared { key, engine, literals: config.literals, secret: config.secret_columns.clone(), state }))
     }
 }
 
@@ -66,30 +68,11 @@ impl Factory for MaskerFactory {
             keys: Keys::default(),
             sessions: HashMap::new(),
             order: VecDeque::new(),
+            touched: BTreeSet::new(),
+            forgotten: BTreeSet::new(),
             input: EnrichedFrame::default(),
             counters: Counters::default(),
         }
-    }
-}
-
-/// What is known of a session.
-#[derive(Default)]
-struct Known {
-    /// Values masked in it; dropped whole, and so unknown, when there are too many.
-    echoes: Option<Vec<Vec<u8>>>,
-    /// Where its next COPY data begins.
-    place: Place,
-    /// Sequence of its next record.
-    next: i64,
-}
-
-impl Known {
-    /// A record that never came may have held values, and the end or the beginning of a row.
-    fn follow(&mut self, sequence: i64) {
-        if sequence != self.next {
-            (self.echoes, self.place) = (None, Place::default());
-        }
-        self.next = sequence.saturating_add(1);
     }
 }
 
@@ -99,6 +82,9 @@ pub struct Masker {
     keys: Keys,
     sessions: HashMap<[u8; 16], Known>,
     order: VecDeque<[u8; 16]>,
+    /// Sessions whose state changed since the last flush, and those that have none any more.
+    touched: BTreeSet<[u8; 16]>,
+    forgotten: BTreeSet<[u8; 16]>,
     input: EnrichedFrame,
     counters: Counters,
 }
@@ -131,6 +117,7 @@ impl Masker {
         while self.order.len() > SESSIONS_MAX {
             if let Some(oldest) = self.order.pop_front() {
                 self.sessions.remove(&oldest);
+                self.forgotten.insert(oldest);
             }
         }
     }
@@ -139,48 +126,30 @@ impl Masker {
         self.keys.forget(session);
         if self.sessions.remove(session).is_some() {
             self.order.retain(|known| known != session);
+            self.forgotten.insert(*session);
         }
     }
 
-    /// Keeps what was masked; a session with more than fits counts as unknown from then on.
-    fn remember(&mut self, session: &[u8; 16], values: Vec<Vec<u8>>) {
-        let Some(known) = self.sessions.get_mut(session) else { return };
-        let Some(echoes) = known.echoes.as_mut() else { return };
-        let mut fits = true;
-        for value in values {
-            if value.len() < ECHO_BYTES_MIN || echoes.contains(&value) {
-                continue;
-            }
-            fits &= value.len() <= ECHO_BYTES_MAX && echoes.len() < ECHOES_MAX;
-            if fits {
-                if let Some(plain) = unescaped(&value) {
-                    echoes.push(plain);
-                }
-                echoes.push(value);
-            }
+    /// What the record has to do with the session before its content is read.
+    fn enter(&mut self, raw: &RawFrame, tally: &mut Tally) {
+        if matches!(raw.message_type.as_str(), "CopyInResponse" | "CopyOutResponse")
+            && !self.sessions.contains_key(&raw.session_id.0)
+        {
+            self.learn(raw.session_id.0, Known::new(false, raw.sequence.saturating_add(1)));
         }
-        if !fits {
-            known.echoes = None;
+        let Some(known) = self.sessions.get_mut(&raw.session_id.0) else { return };
+        let ends = raw.kind != FrameKind::Message
+            || !matches!(
+                raw.message_type.as_str(),
+                "CopyData" | "NoticeResponse" | "NotificationResponse" | "ParameterStatus" | "Flush" | "Sync"
+            );
+        // A command record stands behind its messages and ends nothing but by what it says.
+        if ends && raw.kind != FrameKind::Command {
+            known.drop_row();
         }
-    }
-
-    /// Follows COPY data: where it starts, a row starts; after it, the next message may start inside one.
-    /// `read`: the content could be opened.
-    fn follow_copy(&mut self, raw: &RawFrame, read: bool, content: &[u8]) {
-        match raw.message_type.as_str() {
-            "CopyInResponse" | "CopyOutResponse" => match self.sessions.get_mut(&raw.session_id.0) {
-                Some(known) => known.place = Place::START,
-                None => self.learn(
-                    raw.session_id.0,
-                    Known { place: Place::START, next: raw.sequence.saturating_add(1), ..Known::default() },
-                ),
-            },
-            "CopyData" => {
-                if let Some(known) = self.sessions.get_mut(&raw.session_id.0) {
-                    known.place = copy::after(known.place, raw.facts.as_ref(), read, content);
-                }
-            }
-            _ => {}
+        known.settle(tally);
+        if !known.echoes.is_empty() {
+            tally.known = Some(Arc::clone(&known.echoes));
         }
     }
 
@@ -188,25 +157,29 @@ impl Masker {
         let raw = &input.raw;
         let mut frame = frame_head(input);
         let mut tally = Tally::default();
+        self.enter(raw, &mut tally);
+        let mut dropped = tally.bytes;
         (frame.payload, frame.mask_reason) = match self.open(input) {
             Err(reason) => {
-                self.follow_copy(raw, false, &[]);
+                if let Some(known) = self.sessions.get_mut(&raw.session_id.0) {
+                    known.unread(raw);
+                }
                 (Vec::new(), reason.to_owned())
             }
             Ok(content) if content.is_empty() => (Vec::new(), String::new()),
-            Ok(content) => {
+            Ok(content) if raw.protocol == Protocol::Postgres => {
                 let shared = Arc::clone(&self.shared);
-                let (body, reason) = if raw.protocol == Protocol::Postgres {
-                    let partial = raw.chunk > 0 || !raw.last;
-                    let scope = scope(&shared, self.sessions.get(&raw.session_id.0));
-                    postgres::mask(&scope, &raw.message_type, partial, raw.facts.as_ref(), &content, &mut tally)
-                } else {
-                    (whole("whole", &content, &mut tally), reason::PROTOCOL)
-                };
-                self.follow_copy(raw, true, &content);
+                let (body, reason) =
+                    message(&shared, self.sessions.get_mut(&raw.session_id.0), raw, content, &mut tally);
                 (body, reason.to_owned())
             }
+            Ok(content) => (whole("whole", &content, &mut tally), reason::PROTOCOL.to_owned()),
         };
+        if let Some(known) = self.sessions.get_mut(&raw.session_id.0) {
+            let before = tally.bytes;
+            known.settle(&mut tally);
+            dropped += tally.bytes - before;
+        }
         let credential = raw.facts.as_ref().is_some_and(|facts| facts.reason_code == reason::CREDENTIAL);
         frame.payload_state = if raw.payload.is_empty() && credential {
             frame.mask_reason = reason::CREDENTIAL.to_owned();
@@ -215,10 +188,12 @@ impl Masker {
             state(raw, &frame.mask_reason, &tally)
         };
         frame.mask_rules = rules(&tally);
-        frame.masked_bytes = masked_bytes(raw, &frame.mask_reason, &tally);
+        frame.masked_bytes = masked_bytes(raw, &frame.mask_reason, &tally, dropped);
         self.count(frame.payload_state, frame.masked_bytes);
         self.counters.frames += 1;
-        self.remember(&raw.session_id.0, tally.values);
+        if let Some(known) = self.sessions.get_mut(&raw.session_id.0) {
+            known.remember(&mut tally);
+        }
         out.record(FRAMES, raw.session_id.to_text().as_bytes(), &frame);
     }
 
@@ -226,6 +201,8 @@ impl Masker {
         let raw = &input.raw;
         let mut event = event_head(input);
         let mut tally = Tally::default();
+        self.enter(raw, &mut tally);
+        let dropped = tally.bytes;
         let shared = Arc::clone(&self.shared);
         event.application = masked_text(&shared.engine, input.context.application.as_bytes(), &mut tally);
         let mut reason = "";
@@ -234,8 +211,10 @@ impl Masker {
             Ok(content) if content.is_empty() => {}
             Ok(content) if raw.kind == FrameKind::Command => match CommandContent::from_body(&content) {
                 Ok(command) => {
-                    let values = command_content(&shared, raw.facts.as_ref(), &command, &mut event, &mut tally);
-                    self.remember(&raw.session_id.0, values);
+                    command_content(&shared, raw.facts.as_ref(), &command, &mut event, &mut tally);
+                    if let Some(known) = self.sessions.get_mut(&raw.session_id.0) {
+                        known.remember(&mut tally);
+                    }
                     let scope = scope(&shared, self.sessions.get(&raw.session_id.0));
                     event.error_message = error_text(&scope, &command, &mut tally);
                 }
@@ -253,7 +232,7 @@ impl Masker {
         event.payload_state = state(raw, reason, &tally);
         event.mask_reason = reason.to_owned();
         event.mask_rules = rules(&tally);
-        event.masked_bytes = masked_bytes(raw, reason, &tally);
+        event.masked_bytes = masked_bytes(raw, reason, &tally, dropped);
         self.count(event.payload_state, event.masked_bytes);
         self.counters.events += 1;
         out.record(EVENTS, raw.session_id.to_text().as_bytes(), &event);
@@ -272,8 +251,7 @@ impl Transform for Masker {
         let mut frame = std::mem::take(&mut self.input);
         frame.decode(body).map_err(|error| Rejection::new("M-002", error.to_string()))?;
         if frame.raw.kind == FrameKind::SessionOpened && frame.raw.sequence == 0 {
-            let known = Known { echoes: Some(Vec::new()), ..Known::default() };
-            self.learn(frame.raw.session_id.0, known);
+            self.learn(frame.raw.session_id.0, Known::new(true, 0));
         }
         if let Some(known) = self.sessions.get_mut(&frame.raw.session_id.0) {
             known.follow(frame.raw.sequence);
@@ -286,8 +264,41 @@ impl Transform for Masker {
         if matches!(frame.raw.kind, FrameKind::SessionClosed | FrameKind::SessionRefused) {
             self.closed(&frame.raw.session_id.0);
         }
+        self.touched.insert(frame.raw.session_id.0);
         self.input = frame;
         Ok(Verdict::Done)
+    }
+
+    /// Once per transaction and session: what the next one must know.
+    fn flush(&mut self, _ctx: &Context, out: &mut Out) {
+        // Deletions first: a session forgotten and heard again in one transaction keeps its state.
+        for id in std::mem::take(&mut self.forgotten) {
+            out.tombstone(STATE, Uuid(id).to_text().as_bytes());
+        }
+        for id in std::mem::take(&mut self.touched) {
+            let (Some(known), Some(key)) = (self.sessions.get(&id), &self.shared.state) else { continue };
+            let last_sequence = known.next.saturating_sub(1);
+            let sealed = key.seal(&id, last_sequence, &known.save());
+            let state = MaskerState { last_sequence, key_id: key.id().to_owned(), sealed };
+            out.record(STATE, Uuid(id).to_text().as_bytes(), &state);
+        }
+    }
+
+    fn restore(&mut self, key: &[u8], value: Option<&[u8]>) {
+        let Some(id) = std::str::from_utf8(key).ok().and_then(|text| text.parse::<Uuid>().ok()) else { return };
+        let state =
+            value.and_then(|value| framing::split(value).ok()).and_then(|(_, body)| MaskerState::from_body(body).ok());
+        match state {
+            Some(state) => {
+                let own = self.shared.state.as_ref();
+                let clear = own.and_then(|own| own.open(&id.0, state.last_sequence, &state.sealed));
+                let next = state.last_sequence.saturating_add(1);
+                self.learn(id.0, Known::load(clear.as_ref().map(|clear| clear.as_slice()), next));
+            }
+            None => self.closed(&id.0),
+        }
+        // What was read is written already.
+        self.forgotten.clear();
     }
 
     fn counters(&self, show: &mut dyn FnMut(&'static str, u64)) {
@@ -304,32 +315,64 @@ fn scope<'a>(shared: &'a Shared, known: Option<&'a Known>) -> Scope<'a> {
         engine: &shared.engine,
         literals: shared.literals,
         secret: &shared.secret,
-        echoes: known.and_then(|known| known.echoes.as_deref()),
+        echoes: known.and_then(|known| known.echoes.all()),
         place: known.map_or_else(Place::default, |known| known.place),
     }
 }
 
-/// The value behind doubled quotes and backslash escapes, as the server would echo it.
-fn unescaped(value: &[u8]) -> Option<Vec<u8>> {
-    if !value.contains(&b'\\') && memchr::memmem::find(value, b"''").is_none() {
-        return None;
-    }
-    let mut out = Vec::with_capacity(value.len());
-    let mut bytes = value.iter().copied().peekable();
-    while let Some(byte) = bytes.next() {
-        match (byte, bytes.peek().copied()) {
-            (b'\'', Some(b'\'')) => {
-                bytes.next();
-                out.push(b'\'');
+/// A message's content after masking, and the reason when it is masked whole.
+fn message(
+    shared: &Shared,
+    mut known: Option<&mut Known>,
+    raw: &RawFrame,
+    content: Vec<u8>,
+    tally: &mut Tally,
+) -> (Vec<u8>, &'static str) {
+    let facts = raw.facts.as_ref();
+    let kind = raw.message_type.as_str();
+    if let Some(known) = known.as_deref_mut() {
+        match kind {
+            "CopyInResponse" | "CopyOutResponse" => known.place = Place::START,
+            "CopyData" => return copy_data(shared, known, facts, content, tally),
+            _ if raw.chunk > 0 || !raw.last => {
+                let guide = Guide { engine: &shared.engine, secret: &shared.secret, facts };
+                if let Some((body, fits)) = known.chunk(guide, raw, &content, tally) {
+                    return (body, if fits { "" } else { reason::PARSE });
+                }
             }
-            (b'\\', Some(next)) if !next.is_ascii_alphanumeric() => {
-                bytes.next();
-                out.push(next);
-            }
-            _ => out.push(byte),
+            _ => {}
         }
     }
-    Some(out)
+    let partial = raw.chunk > 0 || !raw.last;
+    postgres::mask(&scope(shared, known.as_deref()), kind, partial, facts, &content, tally)
+}
+
+/// COPY data goes out by whole rows: the beginning of one whose end has not come waits for the next message.
+fn copy_data(
+    shared: &Shared,
+    known: &mut Known,
+    facts: Option<&Facts>,
+    content: Vec<u8>,
+    tally: &mut Tally,
+) -> (Vec<u8>, &'static str) {
+    let mut body = std::mem::take(&mut known.row);
+    if body.is_empty() {
+        body = content;
+    } else {
+        tally.rules.insert("carried");
+        body.extend_from_slice(&content);
+    }
+    let end = copy::last_row_end(known.place, facts, &body).filter(|end| body.len() - end <= ROW_HELD_MAX);
+    if let Some(end) = end.filter(|end| *end < body.len()) {
+        known.row = body.split_off(end);
+        tally.rules.insert("held");
+    }
+    if body.is_empty() {
+        return (body, "");
+    }
+    let masked = postgres::mask(&scope(shared, Some(known)), "CopyData", false, facts, &body, tally);
+    known.place = copy::after(known.place, facts, true, &body);
+    masked
 }
 
 /// Hides every text of an event one of whose texts could not be searched to its end.
@@ -361,20 +404,22 @@ fn rules(tally: &Tally) -> Vec<String> {
     tally.rules.iter().map(|rule| (*rule).to_owned()).collect()
 }
 
-fn masked_bytes(raw: &RawFrame, reason: &str, tally: &Tally) -> i64 {
-    let unopened = tally.bytes == 0 && !reason.is_empty();
-    let hidden = if unopened { raw.payload.len().saturating_sub(schemas::payload::TAG_LEN) } else { tally.bytes };
+/// `dropped`: bytes of earlier records among those counted.
+fn masked_bytes(raw: &RawFrame, reason: &str, tally: &Tally, dropped: usize) -> i64 {
+    let unopened = tally.bytes == dropped && !reason.is_empty();
+    let own = if unopened { raw.payload.len().saturating_sub(schemas::payload::TAG_LEN) } else { 0 };
+    let hidden = tally.bytes + own;
     i64::try_from(hidden).unwrap_or(i64::MAX)
 }
 
-/// Fills statement and parameters; gives the values masked in them.
+/// Fills statement and parameters.
 fn command_content(
     shared: &Shared,
     facts: Option<&Facts>,
     command: &CommandContent,
     event: &mut Event,
     tally: &mut Tally,
-) -> Vec<Vec<u8>> {
+) {
     let kept = i64::try_from(command.statement.len()).unwrap_or(i64::MAX);
     event.statement_truncated = command.statement_bytes > kept;
     event.statement_bytes = command.statement_bytes;
@@ -404,7 +449,6 @@ fn command_content(
         });
         event.parameters.push(EventParameter { name: name.to_owned(), type_oid: bound.type_oid, value: text });
     }
-    std::mem::take(&mut tally.values)
 }
 
 /// The last words of a truncated statement set apart: what the cut left of a secret would match no pattern.

@@ -95,6 +95,7 @@ fn codecs_agree_with_apache_avro() {
     oracle::<v1::CommandContent>(200);
     oracle::<v1::SessionContent>(200);
     oracle::<v1::EnricherState>(200);
+    oracle::<v1::MaskerState>(200);
     oracle::<v1::DeadLetter>(200);
     oracle::<v1::SealBody>(200);
     oracle::<v1::SealEnvelope>(200);
@@ -158,6 +159,7 @@ fn goldens_still_read() {
     golden::<v1::CommandContent>();
     golden::<v1::SessionContent>();
     golden::<v1::EnricherState>();
+    golden::<v1::MaskerState>();
     golden::<v1::DeadLetter>();
     golden::<v1::SealBody>();
     golden::<v1::SealEnvelope>();

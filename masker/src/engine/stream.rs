@@ -29,7 +29,7 @@ const LOOK: usize = LABEL_MAX + 2;
 const GROWING_MAX: usize = 4;
 
 /// A replacement that is decided and not, or not wholly, out.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Pending {
     /// Where in the held bytes.
     pub span: Range<usize>,
@@ -42,13 +42,14 @@ pub struct Pending {
 }
 
 /// A match whose end has not come: it has more bytes than any validator is asked about.
-#[derive(Clone, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Growing {
     /// Id of the rule; `echo` for a value of the session of which only the beginning is known.
     pub rule: String,
     /// Place among the rules.
     pub rank: usize,
     /// Text from a little before the anchor on, as far as it is out: at most [`HEAD`] bytes.
+    #[serde(with = "crate::session::bytes")]
     pub head: Vec<u8>,
     /// Bytes of it before the anchor.
     pub lead: usize,
@@ -71,11 +72,13 @@ impl std::fmt::Debug for Growing {
 }
 
 /// All that a [`Stream`] knows; holds content.
-#[derive(Clone, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct StreamState {
     /// The last bytes that are out.
+    #[serde(with = "crate::session::bytes")]
     pub context: Vec<u8>,
     /// The bytes that are not.
+    #[serde(with = "crate::session::bytes")]
     pub held: Vec<u8>,
     /// Of how many of them the anchors are decided.
     pub decided: usize,
@@ -94,7 +97,7 @@ impl std::fmt::Debug for StreamState {
 }
 
 /// A text that comes in parts.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Stream(StreamState);
 
 /// A replacement in the text at hand.

@@ -20,7 +20,7 @@ use crate::reason;
 const LABEL_MAX: usize = 64;
 
 /// Where in the rows the next byte of COPY data stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 pub enum At {
     /// Nobody knows; the masker was started inside the COPY, or the data is not of the format.
     #[default]
@@ -69,7 +69,7 @@ impl At {
 }
 
 /// What a session's COPY data so far says of its next message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 pub struct Place {
     /// Where it begins.
     pub at: At,
@@ -103,6 +103,18 @@ fn rows(begin: At, csv: bool, body: &[u8]) -> Rows {
     }
     let head = if begin == At::Row { 0 } else { first.unwrap_or(body.len()) };
     Rows { head, tail: last.unwrap_or(0).max(head), at }
+}
+
+/// Where the last row that ends in `body` ends; `None` when that is not known, or a private key may be open.
+#[must_use]
+pub fn last_row_end(place: Place, facts: Option<&Facts>, body: &[u8]) -> Option<usize> {
+    let csv = match facts.map_or("", |facts| facts.copy_format.as_str()) {
+        "text" => false,
+        "csv" => true,
+        _ => return None,
+    };
+    let rows = rows(place.at, csv, body);
+    (place.at != At::Unknown && rows.at != At::Unknown && !place.key).then_some(rows.tail)
 }
 
 /// True when columns have no names: patterns are all there is.

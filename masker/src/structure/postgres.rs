@@ -1,8 +1,8 @@
 //! Postgres messages, as the facts of the frame describe them; no protocol state.
 //!
-//! A message that does not parse to its last byte is masked whole with reason `parse`. A chunk of a longer
-//! message, of any type, is masked whole with reason `chunk`: a pattern cannot see a secret that the edge cuts,
-//! and no state is kept from one chunk to the next (I-05).
+//! A message that does not parse to its last byte is masked whole with reason `parse`. A chunk of a longer message
+//! that is not followed ([`crate::flow`]) is masked whole with reason `chunk`: a pattern cannot see a secret that the
+//! edge cuts (I-05).
 
 use schemas::v1::Facts;
 

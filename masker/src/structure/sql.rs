@@ -22,7 +22,8 @@ thread_local! {
 #[must_use]
 pub fn mask(engine: &Engine, literals: Literals, secret: &[String], text: &[u8], tally: &mut Tally) -> Option<Vec<u8>> {
     let mut edits = Vec::new();
-    let seen = match engine.find(text, &mut edits) {
+    let known = tally.known.clone();
+    let seen = match engine.find_known(text, known.as_deref(), &mut edits) {
         Ok(seen) => seen,
         Err(gap) => return Some(gap.whole(text, tally)),
     };

@@ -50,7 +50,11 @@ impl Bench {
     pub fn new() -> Self {
         let wrapped = wrap(&MaskerKey::from_bytes([7; 32]));
         let factory = MaskerFactory::new(MaskerKey::from_bytes([7; 32]), b"pseudonym", &MaskerConfig::default());
-        let out = Out::new(vec![Framing::single_object::<Frame>(), Framing::single_object::<Event>()]);
+        let out = Out::new(vec![
+            Framing::single_object::<Frame>(),
+            Framing::single_object::<Event>(),
+            Framing::single_object::<MaskerState>(),
+        ]);
         let mut bench = Self { masker: factory.make(0), wrapped, sequence: 0, out };
         bench.send(FrameKind::SessionOpened, "", None, &[]);
         bench
@@ -99,6 +103,24 @@ impl Bench {
             .unwrap();
         assert_eq!(self.out.len(), 1);
         split(self.out.get(0).unwrap().value.unwrap()).unwrap().1.to_vec()
+    }
+
+    /// What the end of a transaction writes to the state topic: keys and values.
+    pub fn flush(&mut self) -> Vec<(Vec<u8>, Option<Vec<u8>>)> {
+        self.out.clear();
+        self.masker.flush(&Context { now_us: 0, wait_over: false }, &mut self.out);
+        self.out.iter().map(|record| (record.key.to_vec(), record.value.map(<[u8]>::to_vec))).collect()
+    }
+
+    /// Ends the transaction, and goes on with a new masker that knows only what was written.
+    pub fn restart(&mut self) -> Vec<(Vec<u8>, Option<Vec<u8>>)> {
+        let state = self.flush();
+        let factory = MaskerFactory::new(MaskerKey::from_bytes([7; 32]), b"pseudonym", &MaskerConfig::default());
+        self.masker = factory.make(0);
+        for (key, value) in &state {
+            self.masker.restore(key, value.as_deref());
+        }
+        state
     }
 
     pub fn message(&mut self, message: &str, facts: Option<Facts>, content: &[u8]) -> Frame {

@@ -2326,6 +2326,43 @@ impl KeyBody {
     }
 }
 
+/// What the masker must know of a session to go on after a restart.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct MaskerState {
+    /// Sequence of the last record written.
+    pub last_sequence: i64,
+    /// Id of the masker key that the state is sealed with.
+    pub key_id: String,
+    /// Nonce of 12 bytes and AES-256-GCM ciphertext of the held bytes and the masked values.
+    pub sealed: Vec<u8>,
+}
+
+impl MaskerState {
+    /// Appends the Avro body.
+    pub fn put(&self, out: &mut Vec<u8>) {
+        put_long(out, self.last_sequence);
+        put_bytes(out, self.key_id.as_bytes());
+        put_bytes(out, &self.sealed);
+    }
+    /// Takes the Avro body off the cursor into `self`.
+    /// # Errors
+    /// [`DecodeError`].
+    pub fn take(&mut self, cursor: &mut Cursor<'_>) -> Result<(), DecodeError> {
+        self.last_sequence = cursor.long()?;
+        {
+            let text = cursor.string()?;
+            self.key_id.clear();
+            self.key_id.push_str(text);
+        }
+        {
+            let bytes = cursor.bytes()?;
+            self.sealed.clear();
+            self.sealed.extend_from_slice(bytes);
+        }
+        Ok(())
+    }
+}
+
 /// The record about one batch of one stream. Log entry tag 01.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct SealBody {
@@ -2736,6 +2773,20 @@ impl Record for KeyBody {
     const NAME: &'static str = "audit.v1.KeyBody";
     const SCHEMA: &'static str = include_str!("../../avro/v1/key_body.avsc");
     const FINGERPRINT: u64 = 0xec016ba39e5c1923;
+    fn encode(&self, out: &mut Vec<u8>) {
+        self.put(out);
+    }
+    fn decode(&mut self, body: &[u8]) -> Result<(), DecodeError> {
+        let mut cursor = Cursor::new(body);
+        self.take(&mut cursor)?;
+        cursor.finish()
+    }
+}
+
+impl Record for MaskerState {
+    const NAME: &'static str = "audit.v1.MaskerState";
+    const SCHEMA: &'static str = include_str!("../../avro/v1/masker_state.avsc");
+    const FINGERPRINT: u64 = 0x92e13a151990d101;
     fn encode(&self, out: &mut Vec<u8>) {
         self.put(out);
     }
