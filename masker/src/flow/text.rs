@@ -145,7 +145,7 @@ impl TextFlow {
                 self.at = At::Quoted { escapes, last: b' ' };
             }
             At::Closing { .. } => {
-                self.show("literal", b"'", out, tally);
+                self.reveal("literal", b"'", out, tally);
                 self.plain(byte, b'\'', out);
             }
             At::Doubt => {
@@ -155,7 +155,7 @@ impl TextFlow {
             At::Tag(tag) => self.tag(byte, tag, out),
             At::Dollar { tag, seen } => self.dollar(byte, tag, seen, out, tally),
             At::Line if byte == b'\n' => {
-                self.show("comment", b"\n", out, tally);
+                self.reveal("comment", b"\n", out, tally);
             }
             At::Line => {
                 self.hidden += 1;
@@ -171,7 +171,7 @@ impl TextFlow {
                 self.at = At::Number;
             }
             At::Number => {
-                self.show("literal", b"", out, tally);
+                self.reveal("literal", b"", out, tally);
                 self.plain(byte, b'0', out);
             }
             At::Parameter if byte.is_ascii_digit() => {
@@ -257,7 +257,7 @@ impl TextFlow {
         };
         if seen == tag.len() {
             self.hidden -= tag.len();
-            self.show("literal", &tag, out, tally);
+            self.reveal("literal", &tag, out, tally);
             self.at = At::Plain(b'$');
         } else {
             self.at = At::Dollar { tag, seen };
@@ -269,7 +269,7 @@ impl TextFlow {
         self.at = match (last, byte) {
             (b'*', b'/') if depth == 1 => {
                 self.hidden -= 2;
-                self.show("comment", b"*/", out, tally);
+                self.reveal("comment", b"*/", out, tally);
                 At::Plain(b' ')
             }
             (b'*', b'/') => At::Block { depth: depth - 1, last: b' ' },
@@ -279,7 +279,7 @@ impl TextFlow {
     }
 
     /// What was hidden ends, before `end`.
-    fn show(&mut self, kind: &'static str, end: &[u8], out: &mut Vec<u8>, tally: &mut Tally) {
+    fn reveal(&mut self, kind: &'static str, end: &[u8], out: &mut Vec<u8>, tally: &mut Tally) {
         if self.hidden > 0 {
             out.extend_from_slice(placeholder(kind, self.hidden).as_bytes());
             tally.rules.insert(kind);
@@ -294,9 +294,9 @@ impl TextFlow {
     /// The statement ends where it is.
     fn close(&mut self, out: &mut Vec<u8>, tally: &mut Tally) {
         match std::mem::replace(&mut self.at, At::Plain(b' ')) {
-            At::Quoted { .. } | At::Doubt | At::Dollar { .. } | At::Number => self.show("literal", b"", out, tally),
-            At::Closing { .. } => self.show("literal", b"'", out, tally),
-            At::Line | At::Block { .. } => self.show("comment", b"", out, tally),
+            At::Quoted { .. } | At::Doubt | At::Dollar { .. } | At::Number => self.reveal("literal", b"", out, tally),
+            At::Closing { .. } => self.reveal("literal", b"'", out, tally),
+            At::Line | At::Block { .. } => self.reveal("comment", b"", out, tally),
             At::Tag(tag) => out.extend_from_slice(&tag),
             At::Plain(_) | At::Word | At::Parameter | At::Name => {}
         }
