@@ -201,7 +201,7 @@ fn old_records_expire_and_their_readers_are_told() {
     assert_eq!(left, [(2, None, Some(b"new".to_vec()))]);
     let error = reader_at(&*bus, "t", 0, 1).poll(&mut Batch::default(), NOW).unwrap_err();
     assert_eq!(error.kind, BusErrorKind::Missing);
-    std::thread::sleep(Duration::from_millis(250));
+    std::thread::sleep(Duration::from_millis(2_600));
     bus.care().unwrap();
     let place = TopicPartition { topic: "t".into(), partition: 0 };
     assert_eq!(bus.bounds(&place).unwrap(), (3, 3));
