@@ -94,7 +94,7 @@ impl Kafka {
         if !known.contains_key(topic) {
             let identities = Identities::new(&self.config, &self.admin);
             identities.prepare()?;
-            *known = identities.of(topic)?;
+            *known = client::patiently(self.config.timeout, || identities.of(topic))?;
         }
         known.get(topic).cloned().ok_or_else(|| {
             BusError::new(BusErrorKind::Retriable, format!("describe topic {topic}"), "its identity could not be kept")
@@ -108,7 +108,9 @@ impl Bus for Kafka {
         let mut made = Vec::new();
         for spec in topics {
             match known.get(&spec.name) {
-                Some(topic) => self.admin.check(spec, topic.partitions)?,
+                Some(topic) => {
+                    client::patiently(self.config.timeout, || self.admin.check(spec, topic.partitions))?;
+                }
                 None if self.admin.create(spec)? => made.push(spec.name.as_str()),
                 None => {}
             }
@@ -140,8 +142,10 @@ impl Bus for Kafka {
         if !known.get(topic).is_some_and(|known| (0..known.partitions).contains(&number)) {
             return Err(BusError::new(BusErrorKind::Missing, operation, "no such partition"));
         }
-        let bounds = self.admin.client().fetch_watermarks(topic, number, self.config.timeout);
-        bounds.map_err(|error| client::fail(operation, &error))
+        client::patiently(self.config.timeout, || {
+            let bounds = self.admin.client().fetch_watermarks(topic, number, self.config.timeout);
+            bounds.map_err(|error| client::fail(operation.as_str(), &error))
+        })
     }
 
     fn reader(&self, spec: &ReaderSpec) -> Result<Box<dyn Reader>, BusError> {

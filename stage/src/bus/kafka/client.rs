@@ -214,6 +214,24 @@ pub(super) fn fail(operation: impl Into<String>, error: &KafkaError) -> BusError
     BusError::new(kind_of(error), operation, error)
 }
 
+/// Rest between two tries of [`patiently`].
+const REST: Duration = Duration::from_millis(100);
+
+/// Asks again while the answer is `Retriable` and `limit` has not passed: a partition without a leader or a broker that
+/// went away a moment ago is no reason for a process to end. The last try may take its own time beyond the limit.
+pub(super) fn patiently<T>(limit: Duration, mut ask: impl FnMut() -> Result<T, BusError>) -> Result<T, BusError> {
+    let began = std::time::Instant::now();
+    loop {
+        match ask() {
+            Err(error) if error.kind == BusErrorKind::Retriable && began.elapsed() < limit => {
+                tracing::debug!(%error, "asks the cluster again");
+                std::thread::sleep(REST);
+            }
+            answer => return answer,
+        }
+    }
+}
+
 /// Runs an admin request to its end; its future is woken by the library's own thread.
 pub(super) fn block_on<F: Future>(future: F) -> F::Output {
     struct Unpark(std::thread::Thread);
@@ -241,6 +259,22 @@ pub(super) fn names(properties: &BTreeMap<String, String>) -> Vec<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn asks_again_within_the_limit_and_only_what_may_pass() {
+        let ask = |kind, limit, good_at| {
+            let mut asked = 0;
+            let answer = patiently(limit, || {
+                asked += 1;
+                if asked == good_at { Ok(()) } else { Err(BusError::new(kind, "look up bounds", "no leader")) }
+            });
+            (answer.map_err(|error| error.kind), asked)
+        };
+        let long = Duration::from_secs(60);
+        assert_eq!(ask(BusErrorKind::Retriable, long, 3), (Ok(()), 3));
+        assert_eq!(ask(BusErrorKind::Retriable, Duration::ZERO, 3), (Err(BusErrorKind::Retriable), 1));
+        assert_eq!(ask(BusErrorKind::Fatal, long, 3), (Err(BusErrorKind::Fatal), 1));
+    }
 
     #[test]
     fn promises_cannot_be_configured_away() {
