@@ -3,7 +3,7 @@
 //! | figure | what counts |
 //! |---|---|
 //! | `unrecorded` | a statement in Postgres' log, or a step of its counters, that no archived request holds (I-01) |
-//! | `lost` | a record of `audit.raw` neither archived nor in `audit.dlq` (I-04); a number missing in a session or at its end (I-02); a record of a sealed topic that is not archived |
+//! | `lost` | a record of `audit.raw` neither archived nor in `audit.dlq` (I-04); a number missing in a session or at its end (I-02); a record of a sealed topic that is not archived; one that stands after a later one of its session (I-03) |
 //! | `twice` | a place in a session archived twice or held by two records, a record archived that was never raw, a request or an execution of one statement twice (I-04) |
 //! | `unsealed` | each finding of `sealtrail verify`, each sealed-topic record beyond its stream's last seal, and a verdict other than proven (I-08) |
 
@@ -179,6 +179,7 @@ pub fn account(recorded: &Recorded, truth: &Truth, verdict: &Verdict) -> Account
     }
     one_record_a_place(&raw, &archived, &mut account);
     sessions(&raw, &archived, &dead, &mut account);
+    order(&recorded.archived, &mut account);
     statements(recorded, truth, &mut account);
     seals(recorded, verdict, &mut account);
     account
@@ -243,6 +244,20 @@ fn sessions(
                     .lost
                     .add(|| format!("session {} ended with {end} records, {kept} are there", hex::encode(session)));
             }
+        }
+    }
+}
+
+/// Within a table, a session's records stand in their order.
+fn order(archived: &[Row], account: &mut Account) {
+    let mut rows: Vec<&Row> = archived.iter().collect();
+    rows.sort_by_key(|row| (row.table, row.session, row.partition, row.offset));
+    for pair in rows.windows(2) {
+        if let [one, next] = pair
+            && (one.table, one.session) == (next.table, next.session)
+            && next.sequence < one.sequence
+        {
+            account.lost.add(|| format!("{} stands after record {}: {}", show(&next.place()), one.sequence, at(pair)));
         }
     }
 }

@@ -95,6 +95,13 @@ fn a_place_with_two_records_and_a_record_with_two_places() {
 }
 
 #[test]
+fn records_out_of_order() {
+    let (mut recorded, truth, verdict) = good();
+    (recorded.archived[1].offset, recorded.archived[2].offset) = (2, 1);
+    assert_eq!(figures(&recorded, &truth, &verdict), [1, 0, 0, 0]);
+}
+
+#[test]
 fn an_archived_record_out_of_nowhere() {
     let (mut recorded, truth, verdict) = good();
     recorded.archived.push(Row { session: [8; 16], ..row("frames", 0, &[], None) });

@@ -176,6 +176,8 @@ pub(super) fn kind_of_code(code: Code) -> BusErrorKind {
         Code::State | Code::PurgeQueue | Code::PurgeInflight | Code::MessageTimedOut => BusErrorKind::Abort,
         Code::AllBrokersDown
         | Code::BrokerTransportFailure
+        // a connection the library gave up while the request waited for it: the next one takes another
+        | Code::DestroyBroker
         | Code::OperationTimedOut
         | Code::RequestTimedOut
         | Code::Resolve
