@@ -27,6 +27,13 @@ pub struct MaskerConfig {
     pub literals: Literals,
     /// Ids of rules not used. Default: none.
     pub disabled_rules: Vec<String>,
+    /// What replaces the matches of a rule, by its id: `off`, `redact`, `partial` or `pseudonym`. Default: what the
+    /// reference page of the rules says; `phone`, `ipv4` and `ipv6` are off.
+    #[schemars(skip)]
+    pub actions: std::collections::BTreeMap<String, crate::rule::Action>,
+    /// Rules of your own; at most 256.
+    #[schemars(skip)]
+    pub rules: Vec<crate::user_rule::UserRule>,
     /// Epoch of pseudonyms, part of each: a new number, and no new pseudonym equals an old one. Default 0.
     pub pseudonym_epoch: u32,
 }
@@ -64,6 +71,8 @@ impl Default for MaskerConfig {
             secret_columns: names.map(str::to_owned).to_vec(),
             literals: Literals::Secret,
             disabled_rules: Vec::new(),
+            actions: std::collections::BTreeMap::new(),
+            rules: Vec::new(),
             pseudonym_epoch: 0,
         }
     }

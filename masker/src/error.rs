@@ -12,9 +12,9 @@ pub enum MaskerError {
     /// The rules do not compile.
     #[error("compile the masking rules")]
     Rules(#[from] CompileError),
-    /// A disabled rule does not exist.
-    #[error("disabled rule {0} does not exist")]
-    UnknownRule(String),
+    /// A rule or action of the configuration is wrong.
+    #[error(transparent)]
+    Rule(#[from] crate::user_rule::UserRuleError),
 }
 
 impl MaskerError {
@@ -24,7 +24,7 @@ impl MaskerError {
         match self {
             Self::Key(source) => source.kind(),
             Self::Rules(_) => "rules",
-            Self::UnknownRule(_) => "unknown_rule",
+            Self::Rule(_) => "rule",
         }
     }
 }

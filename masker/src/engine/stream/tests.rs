@@ -108,14 +108,16 @@ fn naive(text: &[u8]) -> Vec<bool> {
         for start in 0..text.len() {
             for anchor in rule.anchors {
                 let body = start + anchor.len();
-                if body > text.len() || !text[start..body].eq_ignore_ascii_case(anchor.as_bytes()) {
+                if body > text.len() || text[start..body] != *anchor.as_bytes() {
                     continue;
                 }
                 let end = (body..text.len()).find(|at| !class.holds(text[*at])).unwrap_or(text.len());
+                let dots = text[body..end].iter().rev().take_while(|byte| **byte == b'.').count();
+                let end = end - if anchor.len() + max >= AFTER_MAX { 0 } else { dots };
                 let alone = (start == 0 || !text[start - 1].is_ascii_alphanumeric())
                     && !text.get(end).is_some_and(u8::is_ascii_alphanumeric);
                 let fits = end - body >= min && end - body <= max;
-                if alone && fits && rule.validator.is_none_or(|valid| valid(&text[start..end])) {
+                if alone && fits && rule.verdict(&text[start..end]) != crate::validate::Verdict::Refused {
                     masked[start..end].fill(true);
                 }
             }
