@@ -108,11 +108,18 @@ pub struct JournalConfig {
     pub bytes_max: u64,
     /// Bytes of a segment. Default 16 MiB.
     pub segment_bytes: usize,
+    /// Start on a folder that does not outlive a restart too; session records then say so. Default false.
+    pub allow_ephemeral: bool,
 }
 
 impl Default for JournalConfig {
     fn default() -> Self {
-        Self { folder: PathBuf::from("data/journal"), bytes_max: 1 << 30, segment_bytes: 16 << 20 }
+        Self {
+            folder: PathBuf::from("data/journal"),
+            bytes_max: 1 << 30,
+            segment_bytes: 16 << 20,
+            allow_ephemeral: false,
+        }
     }
 }
 

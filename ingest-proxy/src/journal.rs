@@ -7,10 +7,14 @@
 //! background, so a sync writes data and no file metadata. Records go to
 //! the bus from here, and a segment is deleted only after the bus acknowledged all of it; replay after a restart is at
 //! least once (the enricher drops what it saw). Limits (I-10): at `bytes_max` an append says `Full`. After a failed
-//! write or sync nothing is trusted any more: every append and wait fails until the process starts anew.
+//! write or sync the segment is not trusted any more: what is not durable is written into a new one and counts when that
+//! one is synced; after three failures in a row every append and wait fails until the process starts anew. A full disk is
+//! waited for, and appends say `NoSpace` meanwhile.
 //! A damaged segment gives its whole records before the damage and is set aside, never deleted, as `*.quarantined`.
 
 mod chunk;
+mod disk;
+mod ephemeral;
 mod error;
 mod format;
 mod recover;
@@ -29,6 +33,8 @@ use parking_lot::{Condvar, Mutex};
 use tokio::sync::oneshot;
 
 pub use chunk::{Chunk, Entry};
+pub use disk::{Disk, System};
+pub use ephemeral::{ephemeral, ephemeral_here};
 pub use error::JournalError;
 pub use format::BODY_BYTES_MAX;
 pub use recover::{Damage, Recovery};
@@ -45,13 +51,21 @@ pub struct Options {
     pub segment_bytes: usize,
     /// Bytes waiting for the writing thread; at this bound appends say `Busy`.
     pub pending_bytes_max: usize,
+    /// Writes and syncs.
+    pub disk: Arc<dyn Disk>,
 }
 
 impl Options {
     /// 1 GiB in segments of 16 MiB, 8 MiB waiting.
     #[must_use]
     pub fn at(folder: &Path) -> Self {
-        Self { folder: folder.into(), bytes_max: 1 << 30, segment_bytes: 16 << 20, pending_bytes_max: 8 << 20 }
+        Self {
+            folder: folder.into(),
+            bytes_max: 1 << 30,
+            segment_bytes: 16 << 20,
+            pending_bytes_max: 8 << 20,
+            disk: Arc::new(System),
+        }
     }
 }
 
@@ -71,7 +85,8 @@ struct Flight {
     next: u64,
     /// Byte after it in its segment.
     end: u64,
-    bytes: u64,
+    /// Kept until durable, to be written once more when the disk fails.
+    bytes: Arc<Vec<u8>>,
     /// How many wait for it.
     waiters: usize,
     synced: bool,
@@ -112,6 +127,12 @@ struct State {
     flights: VecDeque<Flight>,
     waiters: Vec<Waiter>,
     segments: VecDeque<Segment>,
+    /// The segment being written is not trusted any more.
+    broken: bool,
+    /// The disk has no room.
+    no_space: bool,
+    /// Segments left for a failure.
+    generation: u64,
     failed: Option<String>,
     closing: bool,
 }
@@ -128,6 +149,8 @@ pub struct Journal {
     active: Mutex<Active>,
     /// Where the last read ended.
     cursor: Mutex<Option<Cursor>>,
+    /// Segments left for a failure.
+    repairs: AtomicU64,
     threads: Mutex<Vec<JoinHandle<()>>>,
     _lock: File,
 }
@@ -144,7 +167,7 @@ impl Journal {
         lock.try_lock().map_err(|_| JournalError::Locked)?;
         let (segments, recovery) = recover::recover(&folder)?;
         let next = recovery.next;
-        let active = Active::create(&folder, next, options.segment_bytes)?;
+        let active = Active::create(&folder, next, options.segment_bytes, &options.disk)?;
         let mut segments: VecDeque<Segment> = segments.into();
         segments.push_back(active.segment());
         let state = State {
@@ -159,6 +182,9 @@ impl Journal {
             flights: VecDeque::new(),
             waiters: Vec::new(),
             segments,
+            broken: false,
+            no_space: false,
+            generation: 0,
             failed: None,
             closing: false,
         };
@@ -170,6 +196,7 @@ impl Journal {
             durable: AtomicU64::new(next),
             active: Mutex::new(active),
             cursor: Mutex::new(None),
+            repairs: AtomicU64::new(0),
             threads: Mutex::new(Vec::new()),
             _lock: lock,
         });
@@ -190,7 +217,7 @@ impl Journal {
     /// Takes records in order; returns the index of the last. Not yet durable: see [`Journal::durable`].
     ///
     /// # Errors
-    /// `Full`, `Busy`, `Size`, `Failed`; then none was taken.
+    /// `Full`, `Busy`, `NoSpace`, `Size`, `Failed`; then none was taken.
     pub fn append<B: AsRef<[u8]>>(&self, bodies: &[B]) -> Result<u64, JournalError> {
         self.append_all(bodies.iter().map(AsRef::as_ref))
     }
@@ -214,6 +241,9 @@ impl Journal {
         }
         if state.closing {
             return Err(JournalError::Failed("closed".into()));
+        }
+        if state.no_space {
+            return Err(JournalError::NoSpace);
         }
         // One batch larger than the bound is taken alone, so that it is not refused for ever.
         if !state.pending.is_empty() && state.pending.len() + bytes > self.options.pending_bytes_max {
@@ -364,7 +394,8 @@ impl Journal {
     #[must_use]
     pub fn would_remove(&self, index: u64) -> bool {
         let state = self.state.lock();
-        state.segments.len() > 1 && state.segments.front().is_some_and(|segment| segment.next <= index)
+        (state.segments.len() > 1 || state.broken)
+            && state.segments.front().is_some_and(|segment| segment.next <= index && segment.next > segment.first)
     }
 
     /// Says that the bus acknowledged everything before `index`: segments wholly before it are deleted.
@@ -375,7 +406,9 @@ impl Journal {
         let mut gone = Vec::new();
         {
             let mut state = self.state.lock();
-            while state.segments.len() > 1 && state.segments.front().is_some_and(|segment| segment.next <= index) {
+            while (state.segments.len() > 1 || state.broken)
+                && state.segments.front().is_some_and(|segment| segment.next <= index && segment.next > segment.first)
+            {
                 gone.extend(state.segments.pop_front());
             }
             if let Some(front) = state.segments.front_mut() {
@@ -389,6 +422,18 @@ impl Journal {
     #[must_use]
     pub fn used_bytes(&self) -> u64 {
         self.state.lock().used()
+    }
+
+    /// Segments left because a write or sync failed.
+    #[must_use]
+    pub fn repairs(&self) -> u64 {
+        self.repairs.load(Ordering::Relaxed)
+    }
+
+    /// Bytes at which it is full.
+    #[must_use]
+    pub fn bytes_max(&self) -> u64 {
+        self.options.bytes_max
     }
 
     /// Index of the oldest record held, and the index the next append gets.
@@ -425,7 +470,7 @@ impl State {
 
     fn used(&self) -> u64 {
         let pending = u64::try_from(self.pending.len()).unwrap_or(u64::MAX);
-        let flying: u64 = self.flights.iter().map(|flight| flight.bytes).sum();
+        let flying: u64 = self.flights.iter().map(|flight| flight.bytes.len() as u64).sum();
         // A segment that holds nothing unacknowledged counts nothing, or an idle journal could never become empty.
         let held = |segment: &Segment| if segment.acknowledged >= segment.next { 0 } else { segment.end };
         self.segments.iter().map(held).sum::<u64>() + flying + pending

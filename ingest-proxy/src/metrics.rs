@@ -108,6 +108,7 @@ impl Exporter {
             counter("proxy_refused_records_total", "Records of refused requests; their session's end says so.", &[]),
             counter("proxy_written_ends_total", "Ends written in the name of sessions that could not.", &[]),
             counter("proxy_unreported_ends_total", "Ends that found no place to wait for the journal.", &[]),
+            counter("proxy_left_segments_total", "Journal segments left because a write or sync failed.", &[]),
         ];
         let limit = gauge("proxy_journal_limit_bytes", "Bytes at which the journal is full.", &[]);
         limit.set(i64::try_from(journal_bytes_max).unwrap_or(i64::MAX));
@@ -143,6 +144,7 @@ impl Exporter {
             read(&tap.refused_records),
             read(&tap.ends),
             read(&tap.unreported),
+            journal.repairs(),
         ];
         let flow = |flow: &Flow| [read(&flow.seen), read(&flow.journaled), read(&flow.acked)];
         let values = values.into_iter().chain(tap.flows.iter().flat_map(flow));

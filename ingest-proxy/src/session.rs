@@ -238,9 +238,12 @@ impl Records {
         if let Some(error) = self.failed {
             return Err(error.into());
         }
-        self.tap.record_batch(&self.batch).await?;
-        self.batch.clear();
-        Ok(())
+        let taken = self.tap.record_batch(&self.batch).await;
+        // Taken also when the window did not drain: they must not come again in front of the session's end.
+        if matches!(taken, Ok(()) | Err(TapError::Window)) {
+            self.batch.clear();
+        }
+        Ok(taken?)
     }
 
     /// Hands in and waits until it is as durable as the guarantee says (I-01).

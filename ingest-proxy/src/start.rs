@@ -110,6 +110,7 @@ pub fn start(config: &ProxyConfig, env: &Env) -> Result<ProxyRunning, StageFailu
         wait_max: Duration::from_millis(config.capture.wait_ms_max),
         batch_bytes: BATCH_BYTES,
         quarantine: config.journal.folder.join("quarantine"),
+        ephemeral: is_ephemeral(config)?,
     };
     let address = config.listen;
     let socket = std::net::TcpListener::bind(address).map_err(|source| StartError::Listen { address, source })?;
@@ -185,14 +186,41 @@ async fn serve(
     Ok(())
 }
 
+/// Whether the journal's folder does not outlive a restart (P16).
+///
+/// # Errors
+/// When it does not, a target's guarantee leans on it, and the operator has not allowed that.
+fn is_ephemeral(config: &ProxyConfig) -> Result<bool, StartError> {
+    let folder = &config.journal.folder;
+    let unusable = |source: std::io::Error| StartError::File {
+        what: "journal folder",
+        path: folder.clone(),
+        reason: source.to_string(),
+    };
+    std::fs::create_dir_all(folder).map_err(unusable)?;
+    let Some(reason) = journal::ephemeral_here(folder) else { return Ok(false) };
+    if !config.journal.allow_ephemeral {
+        return Err(StartError::Setting {
+            field: "journal.folder".into(),
+            reason: format!(
+                "`{}` does not outlive a restart: {reason}; choose a folder on a disk, or set journal.allow_ephemeral, \
+                 and every session record says so",
+                folder.display()
+            ),
+        });
+    }
+    tracing::warn!(folder = %folder.display(), reason, "the journal does not outlive a restart; session records say so");
+    Ok(true)
+}
+
 /// When draining, waits until the bus has everything; what it does not take stays in the journal.
 fn flush(tap: &Tap, journal: &Journal, shutdown: &stage::Shutdown) {
     let until = Instant::now() + FLUSH_WAIT;
-    let (_, next) = journal.bounds();
-    while tap.committed() < next && shutdown.level() < Level::Stop && Instant::now() < until {
+    let behind = || tap.owes() || tap.committed() < journal.bounds().1;
+    while behind() && shutdown.level() < Level::Stop && Instant::now() < until {
         std::thread::sleep(Duration::from_millis(10));
     }
-    if tap.committed() < next {
+    if behind() {
         tracing::warn!("the bus has not taken all records; they are sent at the next start");
     }
 }

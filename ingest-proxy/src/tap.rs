@@ -86,6 +86,7 @@ pub enum TapError {
     #[error("the audit bus does not acknowledge")]
     BusDown,
     /// Recorded responses stayed ahead of what is durable by more than the window, for as long as a session may wait.
+    /// The records of this very call are taken.
     #[error("recorded responses are too far ahead of what is durable")]
     Window,
     /// The journal refused, for as long as a request may wait.
@@ -142,6 +143,8 @@ pub struct Options {
     pub batch_bytes: usize,
     /// Folder for records that the bus refuses for good; made when needed.
     pub quarantine: PathBuf,
+    /// The journal's folder does not outlive a restart of the machine, container or pod (P16).
+    pub ephemeral: bool,
 }
 
 /// The tap of one process.
@@ -230,6 +233,13 @@ impl Tap {
         SessionTap::new(Arc::clone(self), session_id, guarantee, window_bytes)
     }
 
+    /// The guarantee as a session record says it: what leans on a journal that does not outlive a restart says so (P16).
+    #[must_use]
+    pub fn said(&self, guarantee: Guarantee) -> String {
+        let leans = guarantee != Guarantee::Acked && self.options.ephemeral;
+        format!("{}{}", guarantee.as_str(), if leans { "-ephemeral" } else { "" })
+    }
+
     /// Counters.
     #[must_use]
     pub fn counters(&self) -> &Counters {
@@ -266,6 +276,12 @@ impl Tap {
         if owed > 0 {
             tracing::warn!(owed, "ends of sessions could not be written; they are at the next start");
         }
+    }
+
+    /// Whether ends of sessions wait to be written.
+    #[must_use]
+    pub fn owes(&self) -> bool {
+        !self.owed.lock().is_empty()
     }
 
     fn is_stopping(&self) -> bool {

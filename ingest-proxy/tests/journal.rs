@@ -180,6 +180,32 @@ fn an_unfinished_next_segment_is_no_damage() {
 }
 
 #[test]
+fn a_segment_that_is_given_up_becomes_one_again() {
+    use std::os::unix::fs::MetadataExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    let (journal, _) = Journal::open(options(folder.path())).unwrap();
+    let (mut seen, mut again) = (std::collections::BTreeMap::new(), 0);
+    for index in 0..600 {
+        journal.append(&[body(index)]).unwrap();
+        block(journal.durable(index)).unwrap();
+        // What is read back is what was written in this life of the file.
+        assert_eq!(journal.read(index, 1000).unwrap()[0].body, body(index));
+        journal.trim(index + 1).unwrap();
+        for path in segments(folder.path(), ".segment") {
+            let inode = std::fs::metadata(&path).unwrap().ino();
+            again += i32::from(seen.insert(inode, path.clone()).is_some_and(|before| before != path));
+        }
+    }
+    assert!(again > 3, "{again} of {} files", seen.len());
+    assert!(segments(folder.path(), "").len() < 6, "files pile up");
+    journal.close();
+    drop(journal);
+    let (journal, recovery) = Journal::open(options(folder.path())).unwrap();
+    assert_eq!((recovery.next, recovery.damage.len()), (600, 0));
+    journal.close();
+}
+
+#[test]
 fn one_process_holds_the_folder() {
     let folder = tempfile::tempdir().unwrap();
     let (journal, _) = Journal::open(options(folder.path())).unwrap();

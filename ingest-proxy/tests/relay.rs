@@ -47,6 +47,7 @@ impl World {
             wait_max: Duration::from_secs(2),
             batch_bytes: 1 << 20,
             quarantine: folder.path().join("quarantine"),
+            ephemeral: false,
         };
         let tap = Tap::start(journal.clone(), bus.clone(), options).unwrap();
         Self { _folder: folder, bus, journal, tap }

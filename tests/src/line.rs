@@ -264,7 +264,7 @@ fn configuration(folder: &Folder, port: &Port, archive: &str, around: &Surroundi
     }
     put(format!("masker_public_key = \"{}\"", path("keys/masker.pub")));
     put(format!("\n[proxy.identity]\nissuer = \"{}\"\naudience = \"{}\"", around.issuer.0, around.issuer.1));
-    put(format!("\n[proxy.journal]\nfolder = \"{}\"", path("journal")));
+    put(format!("\n[proxy.journal]\nallow_ephemeral = true\nfolder = \"{}\"", path("journal")));
     put(format!("\n[proxy.capture]\nguarantee = \"{}\"", around.guarantee));
     put(format!("\n[proxy.targets.{TARGET}]\naddress = \"localhost:{}\"\nuser = \"{USER}\"", around.postgres.port()));
     put(format!("password = {{ file = \"{}\" }}", path("target-password")));

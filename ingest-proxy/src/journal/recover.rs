@@ -55,7 +55,9 @@ pub(super) fn recover(folder: &Path) -> Result<(Vec<Segment>, Recovery), Journal
     let newest = names.last().map(|(first, _)| *first);
     let mut found: Vec<Segment> = Vec::new();
     let mut recovery = Recovery { records: 0, next: 0, damage: Vec::new() };
-    for (first, path) in names {
+    let mut firsts: Vec<u64> = names.iter().map(|(first, _)| *first).skip(1).collect();
+    firsts.push(u64::MAX);
+    for ((first, path), limit) in names.into_iter().zip(firsts) {
         let bytes = fs::read(&path).map_err(JournalError::io(format!("read journal segment `{}`", path.display())))?;
         let Some(scan) = format::scan(&bytes).filter(|scan| scan.first_index == first) else {
             recovery.damage.push(Damage::Header { path: path.clone() });
@@ -66,10 +68,14 @@ pub(super) fn recover(folder: &Path) -> Result<(Vec<Segment>, Recovery), Journal
         if first > recovery.next && !found.is_empty() {
             recovery.damage.push(Damage::Gap { from: recovery.next, to: first });
         }
-        let records = scan.bodies.len() as u64;
+        // Records that the next segment begins with too were written there since a sync failed here: not trusted.
+        let records = (scan.bodies.len() as u64).min(limit.saturating_sub(first));
+        let whole = records == limit.saturating_sub(first);
         let (Ending::Clean(end) | Ending::Broken(end)) = scan.ending;
+        let last = usize::try_from(records).ok().and_then(|count| count.checked_sub(1));
+        let end = if whole { last.and_then(|last| scan.bodies.get(last)).map_or(end, |body| body.end) } else { end };
         let end = end as u64;
-        let damaged = matches!(scan.ending, Ending::Broken(_));
+        let damaged = matches!(scan.ending, Ending::Broken(_)) && !whole;
         if damaged {
             let (path, at) = (path.clone(), end);
             let torn = Some(first) == newest;

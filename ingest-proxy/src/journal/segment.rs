@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
+use super::disk::Disk;
 use super::format::{self, RECORD_HEADER, SEGMENT_HEADER};
 use super::{Chunk, JournalError, Options};
 
@@ -102,12 +103,14 @@ impl Segment {
         Ok(())
     }
 
-    /// Deletes the file, or sets it aside when it is damaged.
+    /// Gives the file up: to be a segment again, or set aside when it is damaged.
     pub(super) fn remove(&self) -> Result<(), JournalError> {
         if self.damaged {
             return quarantine(&self.path);
         }
-        fs::remove_file(&self.path).map_err(JournalError::io(format!("delete `{}`", self.path.display())))
+        // At most one is kept: it takes the place, and the room, of the one before.
+        fs::rename(&self.path, self.path.with_file_name(RECYCLED))
+            .map_err(JournalError::io(format!("delete `{}`", self.path.display())))
     }
 }
 
@@ -121,18 +124,26 @@ pub(super) fn quarantine(path: &Path) -> Result<(), JournalError> {
 /// Bytes of zeros synced at a time: a sync of the journal behind them waits for no more than these.
 const FILL_BYTES: usize = 512 << 10;
 
-/// Makes a zero-filled, synced file at `path`; `gently`, it is synced all along, so that the disk never has much to do
-/// before the syncs that requests wait for.
-fn zero_filled(path: &Path, bytes: usize, gently: bool) -> Result<File, JournalError> {
+/// Name of a segment's file that is given up, and may be a segment again.
+const RECYCLED: &str = "recycled.spare";
+
+/// Makes a zero-filled, synced file at `path`, where there is none, out of a recycled one if there is one: its blocks are
+/// allocated and written, so zeros and records change no metadata. `gently`, it is synced all along, so that the disk
+/// never has much to do before the syncs that requests wait for.
+fn zero_filled(path: &Path, bytes: usize, gently: bool, disk: &dyn Disk) -> Result<File, JournalError> {
     let io = |what: &str| JournalError::io(format!("{what} journal segment `{}`", path.display()));
-    let file = OpenOptions::new().write(true).create_new(true).open(path).map_err(io("make"))?;
+    let recycled = fs::rename(path.with_file_name(RECYCLED), path).is_ok();
+    let file = OpenOptions::new().write(true).create_new(!recycled).open(path).map_err(io("make"))?;
+    if recycled {
+        file.set_len(bytes as u64).map_err(io("cut"))?;
+    }
     let zeros = vec![0u8; FILL_BYTES];
     let mut at = 0usize;
     while at < bytes {
         let part = zeros.get(..(bytes - at).min(zeros.len())).unwrap_or(&zeros);
-        file.write_all_at(part, at as u64).map_err(io("zero-fill"))?;
+        disk.write_at(&file, part, at as u64).map_err(io("zero-fill"))?;
         if gently {
-            file.sync_data().map_err(io("sync"))?;
+            disk.sync(&file).map_err(io("sync"))?;
         }
         at += part.len();
     }
@@ -148,8 +159,8 @@ pub(super) struct Spare(Option<JoinHandle<Result<PathBuf, JournalError>>>);
 const SPARE: &str = "next.spare";
 
 impl Spare {
-    fn make(folder: &Path, bytes: usize) -> Self {
-        let path = folder.join(SPARE);
+    fn make(folder: &Path, bytes: usize, disk: &Arc<dyn Disk>) -> Self {
+        let (path, disk) = (folder.join(SPARE), Arc::clone(disk));
         let making = std::thread::Builder::new().name("journal-spare".into()).spawn(move || {
             match fs::remove_file(&path) {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -157,7 +168,7 @@ impl Spare {
                 }
                 _ => {}
             }
-            zero_filled(&path, bytes, true).map(|_| path)
+            zero_filled(&path, bytes, true, &*disk).map(|_| path)
         });
         Self(making.inspect_err(|error| tracing::warn!(%error, "no thread for the journal's next segment")).ok())
     }
@@ -190,14 +201,16 @@ pub(super) struct Active {
 
 impl Active {
     /// Makes, zero-fills and syncs a new segment, and begins to make the next one.
-    pub(super) fn create(folder: &Path, first: u64, bytes: usize) -> Result<Self, JournalError> {
+    pub(super) fn create(folder: &Path, first: u64, bytes: usize, disk: &Arc<dyn Disk>) -> Result<Self, JournalError> {
         let (path, bytes) = (path(folder, first), bytes.max(SEGMENT_HEADER));
-        zero_filled(&path, bytes, false)?;
-        let files = begin(&path, first)?;
-        sync_folder(folder)?;
+        let made = zero_filled(&path, bytes, false, &**disk).and_then(|_| begin(&path, first, &**disk));
+        let files = made.and_then(|files| sync_folder(folder).map(|()| files)).inspect_err(|_| {
+            // Half made: its room and its name are needed for the next try.
+            let _removed = fs::remove_file(&path);
+        })?;
         let end = SEGMENT_HEADER as u64;
         let segment = Segment { path, first, next: first, end, acknowledged: 0, damaged: false };
-        let spare = Spare::make(folder, bytes);
+        let spare = Spare::make(folder, bytes, disk);
         Ok(Self { files, segment, capacity: bytes as u64, spare, spare_bytes: bytes })
     }
 
@@ -222,25 +235,57 @@ impl Active {
         let made = if bytes == self.spare_bytes { self.spare.take() } else { None };
         let Some(made) = made else {
             self.spare = Spare(None); // gone before the new one of the same name is made
-            *self = Self::create(&options.folder, first, bytes)?;
+            *self = Self::create(&options.folder, first, bytes, &options.disk)?;
             return Ok(());
         };
         // The header is durable before the name is, so a segment by name always has one.
-        let files = begin(&made, first)?;
+        let files = begin(&made, first, &*options.disk)?;
         let path = path(&options.folder, first);
         fs::rename(&made, &path).map_err(JournalError::io(format!("name journal segment `{}`", path.display())))?;
         sync_folder(&options.folder)?;
         let end = SEGMENT_HEADER as u64;
         self.segment = Segment { path, first, next: first, end, acknowledged: 0, damaged: false };
         (self.files, self.capacity) = (files, bytes as u64);
-        self.spare = Spare::make(&options.folder, bytes);
+        self.spare = Spare::make(&options.folder, bytes, &options.disk);
+        Ok(())
+    }
+
+    /// The file.
+    pub(super) fn path(&self) -> &Path {
+        &self.segment.path
+    }
+
+    /// Leaves the segment for a new one that begins at `first` and durably holds `bytes`, the records before `next`.
+    /// After an error it is as before, and nothing of the new one is left.
+    pub(super) fn replace(
+        &mut self,
+        first: u64,
+        next: u64,
+        bytes: &[u8],
+        options: &Options,
+    ) -> Result<(), JournalError> {
+        // Gone before the new one of the same name is made; its room may be what is missing.
+        self.spare = Spare(None);
+        // Left by a rotation that failed half way: it begins with what is not durable, so it holds nothing that is.
+        let _absent = fs::remove_file(path(&options.folder, first));
+        let size = options.segment_bytes.max(SEGMENT_HEADER + bytes.len());
+        let mut new = Self::create(&options.folder, first, size, &options.disk)?;
+        let written = new.write(bytes, next, &*options.disk).and_then(|_| {
+            let file = new.file(0)?;
+            options.disk.sync(&file).map_err(JournalError::io("sync the journal"))
+        });
+        if let Err(error) = written {
+            let _removed = fs::remove_file(&new.segment.path);
+            return Err(error);
+        }
+        *self = new;
         Ok(())
     }
 
     /// Writes a batch whose last record is before `next`, without a sync; gives the byte after it.
-    pub(super) fn write(&mut self, batch: &[u8], next: u64) -> Result<u64, JournalError> {
+    pub(super) fn write(&mut self, batch: &[u8], next: u64, disk: &dyn Disk) -> Result<u64, JournalError> {
         let file = self.file(0)?;
-        file.write_all_at(batch, self.segment.end).map_err(JournalError::io("write the journal"))?;
+        disk.write_at(&file, batch, self.segment.end).map_err(JournalError::io("write the journal"))?;
         self.segment.end += batch.len() as u64;
         self.segment.next = next;
         Ok(self.segment.end)
@@ -248,15 +293,15 @@ impl Active {
 }
 
 /// Writes the header of the segment at `path` durably and opens it once for each writer.
-fn begin(path: &Path, first: u64) -> Result<Vec<Arc<File>>, JournalError> {
+fn begin(path: &Path, first: u64, disk: &dyn Disk) -> Result<Vec<Arc<File>>, JournalError> {
     let io = |what: &str| JournalError::io(format!("{what} journal segment `{}`", path.display()));
     let open = |_| OpenOptions::new().write(true).open(path).map(Arc::new).map_err(io("open"));
     let files = (0..super::WRITERS).map(open).collect::<Result<Vec<_>, _>>()?;
     let mut header = Vec::with_capacity(SEGMENT_HEADER);
     format::put_segment_header(&mut header, first);
     if let Some(file) = files.first() {
-        file.write_all_at(&header, 0).map_err(io("begin"))?;
-        file.sync_data().map_err(io("sync"))?;
+        disk.write_at(file, &header, 0).map_err(io("begin"))?;
+        disk.sync(file).map_err(io("sync"))?;
     }
     Ok(files)
 }

@@ -1,16 +1,37 @@
 //! The writing half of the journal: what the two writers do, in turn.
+//!
+//! After a failed write or sync the segment is not trusted any more: what is not durable yet is written once more, into
+//! a new segment, and counts only when that one is synced. A disk without room is waited for.
 
-use std::time::Instant;
-
-use super::segment::Active;
-use super::{AWAKE, Flight, Journal, JournalError, LINGER, LINGER_BYTES_MAX, Told, WRITERS};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use super::disk::is_full;
+use super::segment::{Active, quarantine};
+use super::{AWAKE, Flight, Journal, JournalError, LINGER, LINGER_BYTES_MAX, State, Told, WRITERS, Waiter};
+
+/// Times a new segment is tried after a failure that is not a lack of room; then the journal has failed.
+const REPAIRS_MAX: u32 = 3;
+/// Pause between tries.
+const REPAIR_PAUSE: Duration = Duration::from_millis(100);
 
 /// What a writer took to write.
 struct Batch {
-    bytes: Vec<u8>,
+    bytes: Arc<Vec<u8>>,
     /// Index after its last record.
     next: u64,
+    /// Repairs before it was taken.
+    generation: u64,
+}
+
+/// What a writer finds to do.
+enum Taken {
+    Batch(Batch),
+    /// The segment is not trusted: nothing before it is left.
+    Broken,
+    /// Failed, or closed with nothing left.
+    Ended,
 }
 
 impl Journal {
@@ -18,31 +39,49 @@ impl Journal {
         // The other writer syncs while this one holds `active`: it waits for records and writes them.
         loop {
             let mut active = self.active.lock();
-            let Some(batch) = self.take() else { return };
+            let batch = match self.take() {
+                Taken::Batch(batch) => batch,
+                Taken::Broken => {
+                    // The other writer needs `active` to repair.
+                    drop(active);
+                    let mut state = self.state.lock();
+                    while state.broken && state.failed.is_none() {
+                        self.done.wait(&mut state);
+                    }
+                    continue;
+                }
+                Taken::Ended => return,
+            };
             let written = self.write(&mut active, &batch);
             let file = active.file(number);
             drop(active);
-            let synced = written
-                .and_then(|()| file.and_then(|file| file.sync_data().map_err(JournalError::io("sync the journal"))));
-            match synced {
+            let sync =
+                |file: Arc<std::fs::File>| self.options.disk.sync(&file).map_err(JournalError::io("sync the journal"));
+            let goes_on = match written.and_then(|()| file.and_then(sync)) {
                 Ok(()) => self.synced(batch),
-                Err(error) => return self.fail(&error),
+                Err(error) => self.repair(batch, error),
+            };
+            if !goes_on {
+                return;
             }
         }
     }
 
-    fn take(&self) -> Option<Batch> {
+    fn take(&self) -> Taken {
         let mut state = self.state.lock();
         loop {
             if state.failed.is_some() {
-                return None;
+                return Taken::Ended;
+            }
+            if state.broken {
+                return Taken::Broken;
             }
             let waits = !state.pending.is_empty();
             if waits && (state.is_due() || state.closing || state.pending.len() >= LINGER_BYTES_MAX) {
                 break;
             }
             if !waits && state.closing {
-                return None;
+                return Taken::Ended;
             }
             if !waits && state.worked.elapsed() > AWAKE {
                 state.asleep = true;
@@ -53,28 +92,33 @@ impl Journal {
             }
         }
         let spare = state.spare.pop().unwrap_or_default();
-        let bytes = std::mem::replace(&mut state.pending, spare);
+        let bytes = Arc::new(std::mem::replace(&mut state.pending, spare));
         let next = state.next;
         (state.pending_first, state.wanted, state.worked) = (next, false, Instant::now());
         let waiters = std::mem::take(&mut state.pending_waiters);
-        let len = bytes.len() as u64;
         // Known from here on, so that the bytes count and the order is that of the file.
-        state.flights.push_back(Flight { next, end: 0, bytes: len, waiters, synced: false });
-        Some(Batch { bytes, next })
+        state.flights.push_back(Flight { next, end: 0, bytes: Arc::clone(&bytes), waiters, synced: false });
+        Taken::Batch(Batch { bytes, next, generation: state.generation })
     }
 
     fn write(&self, active: &mut Active, batch: &Batch) -> Result<(), JournalError> {
+        let broken = || JournalError::Failed("the segment is not trusted any more".into());
         if active.is_full(batch.bytes.len()) {
             // Only the newest segment may lack records after a power cut, so the old one is whole before the new one is.
             let mut state = self.state.lock();
-            while state.flights.len() > 1 && state.failed.is_none() {
+            while state.flights.len() > 1 && state.failed.is_none() && !state.broken {
                 self.done.wait(&mut state);
+            }
+            if state.broken {
+                return Err(broken());
             }
             drop(state);
             active.rotate(batch.bytes.len(), &self.options)?;
             self.state.lock().segments.push_back(active.segment());
+        } else if self.state.lock().broken {
+            return Err(broken());
         }
-        let end = active.write(&batch.bytes, batch.next)?;
+        let end = active.write(&batch.bytes, batch.next, &*self.options.disk)?;
         let mut state = self.state.lock();
         if let Some(flight) = state.flights.back_mut() {
             flight.end = end;
@@ -82,17 +126,17 @@ impl Journal {
         Ok(())
     }
 
-    fn synced(&self, batch: Batch) {
-        let Batch { mut bytes, next } = batch;
-        bytes.clear();
-        let mut told = Vec::new();
-        let due = {
+    /// The batch is on the disk; false when the journal has failed meanwhile.
+    fn synced(&self, batch: Batch) -> bool {
+        let Batch { bytes, next, generation } = batch;
+        drop(bytes);
+        let (told, due) = {
             let mut state = self.state.lock();
             if state.failed.is_some() {
-                return;
+                return false;
             }
-            if state.spare.len() < WRITERS {
-                state.spare.push(bytes);
+            if state.broken || state.generation != generation {
+                return true; // written once more, with everything else of a segment that is not trusted
             }
             if let Some(flight) = state.flights.iter_mut().find(|flight| flight.next == next) {
                 flight.synced = true;
@@ -103,19 +147,105 @@ impl Journal {
                 }
                 // Under the lock, so that `wait_durable` cannot miss it.
                 self.durable.store(flight.next, Ordering::Release);
+                state.keep(flight.bytes);
             }
-            let durable = self.durable_end();
-            told.extend(state.waiters.extract_if(.., |waiter| waiter.index < durable));
-            state.is_due()
+            (self.ready(&mut state), state.is_due())
         };
+        self.tell(told, Told::Durable, due);
+        true
+    }
+
+    /// Those whose records are durable.
+    fn ready(&self, state: &mut State) -> Vec<Waiter> {
+        let durable = self.durable_end();
+        state.waiters.extract_if(.., |waiter| waiter.index < durable).collect()
+    }
+
+    fn tell(&self, waiters: Vec<Waiter>, what: Told, due: bool) {
         self.done.notify_all();
         if due {
             self.work.notify_one();
         }
-        for waiter in told {
+        for waiter in waiters {
             // Gone when its session has ended meanwhile.
-            let _gone = waiter.told.send(Told::Durable);
+            let _gone = waiter.told.send(what);
         }
+    }
+
+    /// Leaves the segment and writes what is not durable into a new one; false when the journal has failed.
+    fn repair(&self, batch: Batch, error: JournalError) -> bool {
+        {
+            let mut state = self.state.lock();
+            if state.generation == batch.generation {
+                state.broken = true;
+            }
+            state.no_space |= lacks_room(&error);
+        }
+        // The other writer may wait for this batch before it rotates, or for records: both while it holds `active`.
+        self.done.notify_all();
+        self.work.notify_all();
+        let mut active = self.active.lock();
+        let (mut error, mut tries) = (error, 0u32);
+        loop {
+            {
+                let state = self.state.lock();
+                if state.generation != batch.generation {
+                    return state.failed.is_none(); // the other writer did it
+                }
+                if state.failed.is_some() {
+                    return false;
+                }
+            }
+            tracing::error!(%error, reason = ?std::error::Error::source(&error).map(ToString::to_string),
+                "the journal leaves its segment and writes what is not durable into a new one");
+            match self.replace(&mut active) {
+                Ok(()) => return true,
+                Err(again) => error = again,
+            }
+            let full = lacks_room(&error);
+            tries += u32::from(!full);
+            let mut state = self.state.lock();
+            state.no_space = full;
+            if tries >= REPAIRS_MAX || state.closing {
+                drop(state);
+                self.fail(&error);
+                return false;
+            }
+            self.work.wait_for(&mut state, REPAIR_PAUSE);
+        }
+    }
+
+    fn replace(&self, active: &mut Active) -> Result<(), JournalError> {
+        let (first, next, bytes) = {
+            let mut state = self.state.lock();
+            // Nothing in it is durable: its name is needed for the new one.
+            let empty = state.segments.back().is_some_and(|last| last.next <= last.first && last.path == active.path());
+            let gone = if empty { state.segments.pop_back() } else { None };
+            let bytes: Vec<u8> = state.flights.iter().flat_map(|flight| flight.bytes.iter().copied()).collect();
+            let next = state.flights.back().map_or(state.pending_first, |flight| flight.next);
+            let first = self.durable_end();
+            drop(state);
+            if let Some(gone) = gone {
+                quarantine(&gone.path)?;
+            }
+            (first, next, bytes)
+        };
+        active.replace(first, next, &bytes, &self.options)?;
+        let (told, due) = {
+            let mut state = self.state.lock();
+            state.segments.push_back(active.segment());
+            while let Some(flight) = state.flights.pop_front() {
+                state.keep(flight.bytes);
+            }
+            self.durable.store(next, Ordering::Release);
+            (state.broken, state.no_space) = (false, false);
+            state.generation += 1;
+            (self.ready(&mut state), state.is_due())
+        };
+        self.repairs.fetch_add(1, Ordering::Relaxed);
+        tracing::warn!(first, "the journal goes on in a new segment");
+        self.tell(told, Told::Durable, due);
+        Ok(())
     }
 
     fn fail(&self, error: &JournalError) {
@@ -125,11 +255,24 @@ impl Journal {
             state.failed.get_or_insert(error.to_string());
             std::mem::take(&mut state.waiters)
         };
-        for waiter in waiters {
-            let _gone = waiter.told.send(Told::Never);
-        }
-        self.done.notify_all();
+        self.tell(waiters, Told::Never, false);
         self.work.notify_all();
+    }
+}
+
+fn lacks_room(error: &JournalError) -> bool {
+    matches!(error, JournalError::Io { source, .. } if is_full(source))
+}
+
+impl State {
+    /// Keeps an emptied buffer for the next batch.
+    fn keep(&mut self, bytes: Arc<Vec<u8>>) {
+        if self.spare.len() < WRITERS
+            && let Ok(mut bytes) = Arc::try_unwrap(bytes)
+        {
+            bytes.clear();
+            self.spare.push(bytes);
+        }
     }
 }
 

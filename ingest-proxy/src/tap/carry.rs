@@ -8,7 +8,7 @@ use std::time::Duration;
 use schemas::v1::Uuid;
 use stage::bus::{Bus, BusError, BusErrorKind, WriteMode, Writer, WriterSpec};
 
-use super::ledger::{Ledger, Owed};
+use super::ledger::Ledger;
 use super::letter::{self, Part};
 use super::{HEAD, TO_SESSIONS, Tap, marks};
 use crate::journal::Chunk;
@@ -116,19 +116,13 @@ impl Carrier {
 
     /// Writes the ends that sessions left to us.
     fn pay(&mut self) {
-        let all = std::mem::take(&mut *self.tap.owed.lock());
-        if all.is_empty() {
-            return;
-        }
-        let mut left: Vec<Owed> = Vec::new();
-        for mut owed in all {
-            match self.ledger.complete(&mut owed) {
-                Some(true) if self.tap.write_end(&owed) => {}
-                Some(_) => left.push(owed),
-                None => tracing::debug!(reason = owed.reason, "a session had its end already"),
+        self.tap.owed.lock().retain_mut(|owed| match self.ledger.complete(owed) {
+            Some(ready) => !(ready && self.tap.write_end(owed)),
+            None => {
+                tracing::debug!(reason = owed.reason, "a session had its end already");
+                false
             }
-        }
-        self.tap.owed.lock().append(&mut left);
+        });
     }
 
     /// Sends the first `count` records read, in one commit.

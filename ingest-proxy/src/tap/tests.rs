@@ -6,6 +6,8 @@ use schemas::v1::{FrameKind, RawFrame, Session, SessionState};
 use stage::bus::{BusError, BusErrorKind, Writer, WriterSpec};
 use stage::bus::{Membership, Position, Reader, ReaderSpec, TopicInfo, TopicPartition, TopicSpec};
 
+mod limits;
+
 type Seen = (String, Vec<u8>, Vec<u8>);
 
 /// Values above this are refused for good, as a broker refuses what passes its limit.
@@ -91,7 +93,11 @@ impl World {
     }
 
     fn open(&self, bytes_max: u64) -> (Arc<Journal>, Arc<Tap>) {
-        let at = journal::Options { bytes_max, segment_bytes: 4096, ..journal::Options::at(self.folder.path()) };
+        self.open_on(bytes_max, Arc::new(journal::System))
+    }
+
+    fn open_on(&self, bytes_max: u64, disk: Arc<dyn journal::Disk>) -> (Arc<Journal>, Arc<Tap>) {
+        let at = journal::Options { bytes_max, segment_bytes: 4096, disk, ..journal::Options::at(self.folder.path()) };
         let (journal, _) = Journal::open(at).unwrap();
         let options = Options {
             topics: Topics::default(),
@@ -102,6 +108,7 @@ impl World {
             wait_max: Duration::from_millis(150),
             batch_bytes: 1 << 20,
             quarantine: self.folder.path().join("quarantine"),
+            ephemeral: false,
         };
         let tap = Tap::start(journal.clone(), self.bus.clone(), options).unwrap();
         (journal, tap)
@@ -122,6 +129,11 @@ fn block<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(future)
 }
 
+/// A session that waits for a busy disk, where what is tested is not the wait.
+fn patient(tap: &Arc<Tap>, id: u8, guarantee: Guarantee) -> SessionTap {
+    tap.session(Uuid([id; 16]), guarantee, 1 << 24).waiting(Duration::from_secs(2))
+}
+
 fn frame(sequence: i64) -> RawFrame {
     RawFrame { session_id: Uuid([3; 16]), sequence, ..RawFrame::default() }
 }
@@ -136,7 +148,7 @@ async fn record(session: &mut SessionTap, sequence: i64) -> Result<(), TapError>
 fn the_session_comes_first_and_order_is_kept() {
     let world = World::new();
     let (journal, tap) = world.open(1 << 20);
-    let mut session = tap.session(Uuid([3; 16]), Guarantee::Acked, 1 << 16);
+    let mut session = patient(&tap, 3, Guarantee::Acked);
     block(async {
         session.session(&Session { session_id: Uuid([3; 16]), ..Session::default() }).await.unwrap();
         for sequence in 0..50 {
@@ -165,7 +177,7 @@ fn p17_a_bus_that_is_down_refuses_acked_and_lets_journaled_go_on() {
     let mut acked = tap.session(Uuid([3; 16]), Guarantee::Acked, 1 << 16);
     let refused = block(record(&mut acked, 0)).unwrap_err();
     assert_eq!((refused.kind(), refused.sqlstate()), ("bus_down", "57P01"));
-    let mut journaled = tap.session(Uuid([4; 16]), Guarantee::Journaled, 1 << 16);
+    let mut journaled = patient(&tap, 4, Guarantee::Journaled);
     block(record(&mut journaled, 0)).unwrap();
     world.bus.down.store(false, Ordering::SeqCst);
     // Nothing was dropped: the refused record is told too.
@@ -179,7 +191,7 @@ fn p13_what_the_bus_did_not_take_is_replayed_after_a_restart() {
     let world = World::new();
     world.bus.down.store(true, Ordering::SeqCst);
     let (journal, tap) = world.open(1 << 20);
-    let mut session = tap.session(Uuid([3; 16]), Guarantee::Journaled, 1 << 16);
+    let mut session = patient(&tap, 3, Guarantee::Journaled);
     block(async {
         for sequence in 0..120 {
             record(&mut session, sequence).await.unwrap();
@@ -228,7 +240,7 @@ fn message(sequence: i64) -> RawFrame {
 fn p21_a_process_that_dies_leaves_each_session_one_end_also_when_the_restart_dies() {
     let world = World::new();
     let (journal, tap) = world.open(1 << 20);
-    let mut session = tap.session(Uuid([3; 16]), Guarantee::Acked, 1 << 16);
+    let mut session = patient(&tap, 3, Guarantee::Acked);
     block(async {
         let open = Session { session_id: Uuid([3; 16]), state: SessionState::Open, ..Session::default() };
         session.session(&open).await.unwrap();
@@ -273,7 +285,7 @@ fn p21_a_process_that_dies_leaves_each_session_one_end_also_when_the_restart_die
 fn a_session_whose_task_ends_without_an_end_gets_one() {
     let world = World::new();
     let (journal, tap) = world.open(1 << 20);
-    let mut session = tap.session(Uuid([3; 16]), Guarantee::Journaled, 1 << 16);
+    let mut session = patient(&tap, 3, Guarantee::Journaled);
     block(record(&mut session, 0)).unwrap();
     drop(session);
     let frames = raw_frames(&world.wait(2));
@@ -287,7 +299,7 @@ fn a_session_refused_before_its_first_record_is_told_once_there_is_room() {
     let world = World::new();
     world.bus.down.store(true, Ordering::SeqCst);
     let (journal, tap) = world.open(2000);
-    let mut filler = tap.session(Uuid([4; 16]), Guarantee::Journaled, 1 << 16);
+    let mut filler = patient(&tap, 4, Guarantee::Journaled);
     let mut sequence = 0;
     while block(record(&mut filler, sequence)).is_ok() {
         sequence += 1;
@@ -312,7 +324,7 @@ fn a_full_journal_refuses_in_words_and_recovers_by_itself() {
     let world = World::new();
     world.bus.down.store(true, Ordering::SeqCst);
     let (journal, tap) = world.open(2000);
-    let mut session = tap.session(Uuid([3; 16]), Guarantee::Journaled, 1 << 16);
+    let mut session = patient(&tap, 3, Guarantee::Journaled);
     let mut sequence = 0;
     let refused = loop {
         if let Err(error) = block(record(&mut session, sequence)) {
@@ -326,7 +338,7 @@ fn a_full_journal_refuses_in_words_and_recovers_by_itself() {
     let frames = raw_frames(&world.wait(usize::try_from(sequence).unwrap() + 1));
     assert_eq!(i64::try_from(frames.len()).unwrap(), sequence + 1);
     assert_end(&frames, "journal_full", 0);
-    let mut next = tap.session(Uuid([4; 16]), Guarantee::Journaled, 1 << 16);
+    let mut next = patient(&tap, 4, Guarantee::Journaled);
     block(record(&mut next, 0)).unwrap();
     let accounting = tap.accounting();
     assert_eq!((accounting.unrecorded, accounting.refused), (0, 1));
@@ -339,7 +351,7 @@ fn oversize(at_commit: bool) {
     let world = World::new();
     world.bus.at_commit.store(at_commit, Ordering::SeqCst);
     let (journal, tap) = world.open(1 << 24);
-    let mut session = tap.session(Uuid([3; 16]), Guarantee::Journaled, 1 << 24);
+    let mut session = patient(&tap, 3, Guarantee::Journaled);
     block(async {
         for sequence in 0..20 {
             // At the commit the batch itself is too large, so that the culprit has to be found.

@@ -6,6 +6,7 @@ use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -30,7 +31,10 @@ use schemas::topics::Topics;
 use schemas::v1::{CommandContent, FrameKind, RawFrame, Session, SessionState};
 use serde_json::{Value, json};
 use stage::bus::embedded::{Embedded, EmbeddedConfig};
-use stage::bus::{Assign, Batch, Bus, Cleanup, PollLimit, Position, ReaderSpec, TopicPartition, TopicSpec};
+use stage::bus::{
+    Assign, Batch, Bus, BusError, BusErrorKind, Cleanup, Membership, PollLimit, Position, Reader, ReaderSpec,
+    TopicInfo, TopicPartition, TopicSpec, Writer, WriterSpec,
+};
 use stage::config::SecretSource;
 use stage::registry::Registry;
 use stage::{Env, Level, Shutdown};
@@ -99,11 +103,59 @@ impl Issuer {
     }
 }
 
+/// A bus whose commits fail while it is down.
+struct Faulty {
+    inner: Arc<Embedded>,
+    down: Arc<AtomicBool>,
+}
+
+struct FaultyWriter {
+    inner: Box<dyn Writer>,
+    down: Arc<AtomicBool>,
+}
+
+impl Bus for Faulty {
+    fn ensure_topics(&self, topics: &[TopicSpec]) -> Result<(), BusError> {
+        self.inner.ensure_topics(topics)
+    }
+    fn describe(&self, topic: &str) -> Result<TopicInfo, BusError> {
+        self.inner.describe(topic)
+    }
+    fn bounds(&self, partition: &TopicPartition) -> Result<(i64, i64), BusError> {
+        self.inner.bounds(partition)
+    }
+    fn reader(&self, spec: &ReaderSpec) -> Result<Box<dyn Reader>, BusError> {
+        self.inner.reader(spec)
+    }
+    fn writer(&self, spec: &WriterSpec) -> Result<Box<dyn Writer>, BusError> {
+        Ok(Box::new(FaultyWriter { inner: self.inner.writer(spec)?, down: self.down.clone() }))
+    }
+}
+
+impl Writer for FaultyWriter {
+    fn begin(&mut self) -> Result<(), BusError> {
+        self.inner.begin()
+    }
+    fn send(&mut self, topic: &str, partition: i32, key: Option<&[u8]>, value: Option<&[u8]>) -> Result<(), BusError> {
+        self.inner.send(topic, partition, key, value)
+    }
+    fn commit(&mut self, positions: Option<(&Membership, &[Position])>) -> Result<(), BusError> {
+        if self.down.load(Ordering::SeqCst) {
+            return Err(BusError::new(BusErrorKind::Retriable, "commit", "the bus is down"));
+        }
+        self.inner.commit(positions)
+    }
+    fn abort(&mut self) -> Result<(), BusError> {
+        self.inner.abort()
+    }
+}
+
 /// A proxy before [`postgres`], with a bus of its own.
 pub struct World {
     pub folder: Folder,
     pub issuer: Issuer,
     bus: Arc<Embedded>,
+    down: Arc<AtomicBool>,
     env: Env,
     proxy: Option<ProxyRunning>,
     ca: PathBuf,
@@ -130,6 +182,7 @@ impl World {
             ..ProxyConfig::default()
         };
         config.journal.folder = folder.join("journal");
+        config.journal.allow_ephemeral = true; // wherever tests keep their files
         let crm = TargetConfig {
             address: format!("localhost:{}", server.port()),
             database: "postgres".into(),
@@ -146,8 +199,9 @@ impl World {
         let delete = Cleanup::Delete { retention_ms: -1 };
         let spec = |name: &str| TopicSpec { name: name.into(), partitions: PARTITIONS, cleanup: delete };
         bus.ensure_topics(&[spec(&topics.raw), spec(&topics.sessions)]).unwrap();
+        let down = Arc::new(AtomicBool::new(false));
         let env = Env {
-            bus: bus.clone(),
+            bus: Arc::new(Faulty { inner: bus.clone(), down: down.clone() }),
             topics,
             partitions: PARTITIONS,
             registry: Arc::new(Registry::none()),
@@ -155,7 +209,7 @@ impl World {
             instance: "proxy-0".into(),
         };
         let proxy = start(&config, &env).unwrap();
-        Self { folder, issuer, bus, env, proxy: Some(proxy), ca }
+        Self { folder, issuer, bus, down, env, proxy: Some(proxy), ca }
     }
 
     pub fn proxy(&self) -> &ProxyRunning {
@@ -164,6 +218,12 @@ impl World {
 
     pub fn address(&self) -> SocketAddr {
         self.proxy().listen_addr()
+    }
+
+    /// Takes the bus down, or brings it back.
+    #[allow(dead_code)] // not every test that shares this file has a bus that fails
+    pub fn bus_down(&self, down: bool) {
+        self.down.store(down, Ordering::SeqCst);
     }
 
     pub fn raise(&self, level: Level) {

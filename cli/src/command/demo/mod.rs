@@ -157,6 +157,7 @@ fn configuration(place: &Place, keys: &Keys, issuer: &Issuer, address: &str, scr
     proxy.identity.issuer = issuer.url().to_owned();
     proxy.identity.audience = AUDIENCE.into();
     proxy.journal.folder = place.path("journal");
+    proxy.journal.allow_ephemeral = true; // a demo may well live in memory; its session records say so
     let target = ingest_proxy::config::TargetConfig {
         address: address.to_owned(),
         password: Some(SecretSource::File(place.path("target-password"))),

@@ -180,6 +180,7 @@ impl<'a> Guest<'a> {
         let capture = named.map_or(&config.capture, |(_, target, _)| config.capture(target));
         let cipher = SessionCipher::new(session_id, &shared.masker)?;
         let tap = shared.tap.session(session_id, capture.guarantee, capture.window_bytes);
+        let tap = tap.waiting(Duration::from_millis(capture.wait_ms_max));
         let (principal, expires_at_us) = match identity {
             Some(identity) => (identity.principal, identity.expires_at_us),
             None => (Principal::default(), 0),
@@ -206,7 +207,7 @@ impl<'a> Guest<'a> {
                 target_user: named.map(|(_, target, _)| target.user.clone()).unwrap_or_default(),
                 database: named.map_or_else(|| database(startup), |(_, _, inner)| inner).to_owned(),
                 application: cut(application, APPLICATION_BYTES_MAX).to_owned(),
-                capture_guarantee: capture.guarantee.as_str().to_owned(),
+                capture_guarantee: shared.tap.said(capture.guarantee),
                 key_id: shared.masker.id().to_owned(),
                 wrapped_key: Vec::new(),
             },
