@@ -32,6 +32,9 @@ pub struct ProxyConfig {
     pub threads: usize,
     /// Sessions of this process. Default 1000.
     pub sessions_max: usize,
+    /// Connections at once whose principal is not verified yet, 1 to 100,000; of more, the one that has waited longest is
+    /// closed. Default 1,000.
+    pub handshakes_max: usize,
     /// Sessions of one principal. Default 100.
     pub sessions_per_principal_max: usize,
     /// Longest time from connection to a verified principal, milliseconds. Default 10 000.
@@ -59,6 +62,7 @@ impl Default for ProxyConfig {
             default_target: None,
             threads: 0,
             sessions_max: 1000,
+            handshakes_max: 1000,
             sessions_per_principal_max: 100,
             handshake_timeout_ms: 10_000,
             drain_ms: 10_000,
@@ -245,6 +249,7 @@ impl ProxyConfig {
         };
         let time = |ms: u64| (1..=TIME_MS_MAX).contains(&ms);
         need("sessions_max", (1..=SESSIONS_MAX).contains(&self.sessions_max), "must be 1 to 100000")?;
+        need("handshakes_max", (1..=SESSIONS_MAX).contains(&self.handshakes_max), "must be 1 to 100000")?;
         need("threads", self.threads <= THREADS_MAX, "must be at most 256")?;
         need("sessions_per_principal_max", self.sessions_per_principal_max > 0, "must be at least 1")?;
         need("handshake_timeout_ms", time(self.handshake_timeout_ms), "must be 1 to 3600000")?;
@@ -305,8 +310,9 @@ mod tests {
         };
         assert!(good.check().is_ok());
         type Change = fn(&mut ProxyConfig);
-        let cases: [(Change, &str); 7] = [
+        let cases: [(Change, &str); 8] = [
             (|config| config.sessions_max = 0, "sessions_max"),
+            (|config| config.handshakes_max = 0, "handshakes_max"),
             (|config| config.threads = 257, "threads"),
             (|config| config.identity.issuer.clear(), "identity.issuer"),
             (|config| config.tls_key = Some("k.pem".into()), "tls_key"),

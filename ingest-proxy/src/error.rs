@@ -73,6 +73,12 @@ pub enum Refusal {
     /// The principal has too many sessions.
     #[error("you have too many sessions")]
     PrincipalSessions,
+    /// The process has as many sessions as it may have.
+    #[error("too many sessions; try again later")]
+    ProcessSessions,
+    /// Too many connections were waiting to log in, and this one had waited longest.
+    #[error("too many connections are logging in; try again")]
+    Evicted,
     /// The login took too long.
     #[error("login took too long")]
     Timeout,
@@ -102,6 +108,8 @@ impl Refusal {
             Self::Target(_) => "target_unknown",
             Self::Policy(error) => error.kind(),
             Self::PrincipalSessions => "sessions_per_principal",
+            Self::ProcessSessions => "sessions_of_process",
+            Self::Evicted => "handshakes",
             Self::Timeout => "handshake_timeout",
             Self::Record(error) => error.kind(),
             Self::Encrypt(error) => error.kind(),
@@ -119,7 +127,7 @@ impl Refusal {
             Self::Identity(error) => error.sqlstate(),
             Self::Target(_) => "3D000",
             Self::Policy(error) => error.sqlstate(),
-            Self::PrincipalSessions => "53300",
+            Self::PrincipalSessions | Self::ProcessSessions | Self::Evicted => "53300",
             Self::Timeout => "57P05",
             Self::Record(error) => error.sqlstate(),
             Self::Encrypt(_) => "58000",

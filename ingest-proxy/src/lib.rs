@@ -3,6 +3,7 @@
 pub mod config;
 pub mod encrypt;
 pub mod error;
+mod handshakes;
 pub mod identity;
 pub mod journal;
 mod link;

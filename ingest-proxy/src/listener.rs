@@ -1,7 +1,7 @@
 //! Accepts connections and reads what opens them; every connection is its own task, so a slow one stops nobody (I-11).
 //!
-//! The accepting loop does no handshake. Limits: connections of the process, time until a principal is verified, sizes
-//! of everything read before that (I-10).
+//! The accepting loop does no handshake. Limits: sessions of the process, handshakes under way (of too many the oldest
+//! goes), time until a principal is verified, sizes of everything read before that (I-10).
 
 use std::collections::HashMap;
 use std::io;
@@ -19,6 +19,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::config::ProxyConfig;
 use crate::encrypt::MaskerKey;
+use crate::handshakes::{Handshake, Handshakes};
 use crate::identity::Verifier;
 use crate::link::{self, Link};
 use crate::metrics::Metrics;
@@ -37,6 +38,8 @@ const TLS_HANDSHAKE: u8 = 0x16;
 const REQUESTS_MAX: usize = 3;
 /// Pause after the system refuses to accept (no file descriptors), so that the loop does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Longest wait for evicted handshakes to leave.
+const EVICTION_WAIT: Duration = Duration::from_secs(1);
 /// Longest wait for sessions to end after a stop.
 const STOP_WAIT: Duration = Duration::from_secs(5);
 
@@ -62,13 +65,18 @@ pub(crate) struct Shared {
     pub(crate) metrics: Arc<Metrics>,
     /// Stable name of this process.
     pub(crate) instance: String,
+    /// Connections whose principal is not verified yet.
+    pub(crate) handshakes: Arc<Handshakes>,
+    /// A permit for each session there may be.
+    pub(crate) sessions: Arc<Semaphore>,
     /// Where sessions run.
     pub(crate) workers: Places,
 }
 
 /// Accepts until asked to drain, then waits for the sessions. Sessions see `level` themselves.
 pub(crate) async fn listen(listener: TcpListener, shared: Arc<Shared>, mut level: watch::Receiver<Level>) {
-    let connections_max = shared.config.sessions_max;
+    // What is evicted takes a moment to leave: until then twice as many handshakes may be there.
+    let connections_max = shared.config.sessions_max + 2 * shared.config.handshakes_max;
     let places = Arc::new(Semaphore::new(connections_max));
     loop {
         let accepted = tokio::select! {
@@ -84,7 +92,12 @@ pub(crate) async fn listen(listener: TcpListener, shared: Arc<Shared>, mut level
             }
         };
         shared.metrics.connections();
-        let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
+        let (handshake, evicted) = shared.handshakes.enter();
+        if evicted {
+            shared.metrics.handshakes_evicted();
+        }
+        // Those evicted leave by themselves and at once; only when they do not, a connection is turned away.
+        let Ok(Ok(place)) = timeout(EVICTION_WAIT, Arc::clone(&places).acquire_owned()).await else {
             shared.metrics.connections_refused();
             turn_away(&stream);
             continue;
@@ -94,7 +107,7 @@ pub(crate) async fn listen(listener: TcpListener, shared: Arc<Shared>, mut level
         let (serving, level) = (Arc::clone(&shared), level.clone());
         shared.workers.spawn(async move {
             match TcpStream::from_std(stream) {
-                Ok(stream) => connection(&serving, stream, peer, level).await,
+                Ok(stream) => connection(&serving, stream, peer, level, handshake).await,
                 Err(error) => tracing::warn!(%error, "a connection could not be served"),
             }
             drop(place);
@@ -134,9 +147,21 @@ enum Opening {
     Left,
 }
 
-async fn connection(shared: &Arc<Shared>, stream: TcpStream, peer: SocketAddr, level: watch::Receiver<Level>) {
+async fn connection(
+    shared: &Arc<Shared>,
+    stream: TcpStream,
+    peer: SocketAddr,
+    level: watch::Receiver<Level>,
+    mut handshake: Handshake,
+) {
     let deadline = Instant::now() + Duration::from_millis(shared.config.handshake_timeout_ms);
-    let opening = match timeout_at(deadline, open(shared, stream)).await {
+    let opened = tokio::select! {
+        opened = timeout_at(deadline, open(shared, stream)) => opened,
+        () = handshake.evicted() => {
+            return tracing::info!(%peer, "a connection said nothing while many others waited");
+        }
+    };
+    let opening = match opened {
         Ok(Ok(opening)) => opening,
         Ok(Err(error)) => {
             shared.metrics.malformed();
@@ -152,7 +177,8 @@ async fn connection(shared: &Arc<Shared>, stream: TcpStream, peer: SocketAddr, l
         Ok(Startup::Cancel { process, key }) => cancel(shared, process, key, packet.len()).await,
         Ok(Startup::Session(startup)) => {
             let size_bytes = u64::try_from(packet.len()).unwrap_or(u64::MAX);
-            auth::serve(shared, Visit { peer, tls, deadline, size_bytes, level }, link, &startup).await;
+            let visit = Visit { peer, tls, deadline, size_bytes, level };
+            auth::serve(shared, visit, handshake, link, &startup).await;
         }
         Ok(Startup::SslRequest | Startup::GssEncRequest) => {
             shared.metrics.malformed();

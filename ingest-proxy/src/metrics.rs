@@ -12,6 +12,7 @@ use crate::tap::{Flow, Guarantee, Tap};
 pub struct Metrics {
     connections: AtomicU64,
     connections_refused: AtomicU64,
+    handshakes_evicted: AtomicU64,
     malformed: AtomicU64,
     sessions_opened: AtomicU64,
     sessions_refused: AtomicU64,
@@ -26,6 +27,8 @@ pub struct Snapshot {
     pub connections: u64,
     /// Connections ended at once because of the process's limit.
     pub connections_refused: u64,
+    /// Connections ended before their login because too many others waited for theirs.
+    pub handshakes_evicted: u64,
     /// Connections whose first bytes are not the protocol, or whose TLS failed.
     pub malformed: u64,
     /// Sessions opened.
@@ -43,7 +46,16 @@ macro_rules! count {
 }
 
 impl Metrics {
-    count!(connections, connections_refused, malformed, sessions_opened, sessions_refused, sessions_closed, cancels);
+    count!(
+        connections,
+        connections_refused,
+        handshakes_evicted,
+        malformed,
+        sessions_opened,
+        sessions_refused,
+        sessions_closed,
+        cancels
+    );
 
     /// Reads all counters.
     #[must_use]
@@ -52,6 +64,7 @@ impl Metrics {
         Snapshot {
             connections: read(&self.connections),
             connections_refused: read(&self.connections_refused),
+            handshakes_evicted: read(&self.handshakes_evicted),
             malformed: read(&self.malformed),
             sessions_opened: read(&self.sessions_opened),
             sessions_refused: read(&self.sessions_refused),
@@ -89,6 +102,11 @@ impl Exporter {
             counter(
                 "proxy_refused_connections_total",
                 "Connections ended at once because of the process's limit.",
+                &[],
+            ),
+            counter(
+                "proxy_evicted_handshakes_total",
+                "Connections ended before their login because too many others waited for theirs.",
                 &[],
             ),
             counter(
@@ -131,6 +149,7 @@ impl Exporter {
         let values = [
             now.connections,
             now.connections_refused,
+            now.handshakes_evicted,
             now.malformed,
             now.sessions_opened,
             now.sessions_refused,

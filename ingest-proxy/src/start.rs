@@ -11,11 +11,13 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use schemas::v1::{RawFrame, Session};
 use sha2::{Digest as _, Sha256};
 use stage::{Env, Level, Running, StageFailure};
+use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 
 use crate::config::ProxyConfig;
 use crate::encrypt::MaskerKey;
 use crate::error::StartError;
+use crate::handshakes::Handshakes;
 use crate::identity::{self, Verifier};
 use crate::journal::{self, Journal};
 use crate::listener::{Shared, listen};
@@ -136,6 +138,8 @@ pub fn start(config: &ProxyConfig, env: &Env) -> Result<ProxyRunning, StageFailu
         dialers,
         cancels: Arc::default(),
         principals: Arc::default(),
+        handshakes: Handshakes::new(config.handshakes_max),
+        sessions: Arc::new(Semaphore::new(config.sessions_max)),
         metrics: Arc::clone(&metrics),
         instance: env.instance.clone(),
         workers: workers.places(),

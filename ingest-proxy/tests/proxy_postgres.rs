@@ -315,11 +315,31 @@ fn limits_of_process_and_principal_hold() {
     assert_eq!((refused.code.as_str(), refused.detail.as_str()), ("53300", "sessions_per_principal"));
     let third = testkit::wait::eventually("room", Duration::from_secs(5), || Ok(login(&other).ok())).unwrap();
     let full = login(&other).err().unwrap();
-    assert_eq!((full.code.as_str(), full.message.as_str()), ("53300", "sealtrail: too many connections"));
+    assert_eq!((full.code.as_str(), full.detail.as_str()), ("53300", "sessions_of_process"));
     drop((second, third));
     let again = testkit::wait::eventually("room", Duration::from_secs(5), || Ok(login(&token).ok())).unwrap();
     drop(again);
     assert!(world.stop_and_read(&[&token, &other]).iter().all(|trail| trail.session.state != SessionState::Unknown));
+}
+
+/// P46: strangers that say nothing keep nobody out, and are ended when there are too many.
+#[test]
+fn silent_connections_keep_nobody_out() {
+    let world = World::start(|config| {
+        config.allow_cleartext_password = true;
+        config.sessions_max = 2;
+        config.handshakes_max = 5;
+    });
+    let token = world.issuer.token(|_, _| ());
+    let mut silent: Vec<_> = (0..40).map(|_| TcpStream::connect(world.address()).unwrap()).collect();
+    let parameters = [("user", "ada"), ("database", "crm")];
+    let session = Raw::login(world.address(), &parameters, &token).unwrap();
+    let first = silent.first_mut().unwrap();
+    first.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    assert_eq!(std::io::Read::read(first, &mut [0; 1]).unwrap(), 0, "the oldest was ended");
+    assert!(world.proxy().metrics().handshakes_evicted >= 35);
+    drop((session, silent));
+    assert!(world.stop_and_read(&[&token]).iter().all(|trail| trail.session.state != SessionState::Unknown));
 }
 
 /// Rates of `pgbench -S`, directly and through the proxy. Run in release: `cargo test --release -p ingest-proxy --test

@@ -18,6 +18,7 @@ pub mod oidc;
 pub mod openbao;
 pub mod pgbench;
 pub mod pgbouncer;
+pub mod pgwire;
 pub mod ports;
 pub mod postgres;
 pub mod process;

@@ -40,6 +40,10 @@ pub struct Surroundings<'a> {
     pub tls: bool,
     /// Only the proxy's stage runs: what it records stays on the bus.
     pub proxy_alone: bool,
+    /// Sessions allowed at once, in all and of one person; the product's own limits when absent.
+    pub sessions_max: Option<usize>,
+    /// Another server in the target's place, reached without TLS.
+    pub target: Option<SocketAddr>,
     /// Further TOML at the end, tables only.
     pub extra: &'a str,
     /// Another build of `sealtrail` than the one under test, to compare with it.
@@ -60,6 +64,8 @@ impl<'a> Surroundings<'a> {
             guarantee: "journaled",
             tls: true,
             proxy_alone: false,
+            sessions_max: None,
+            target: None,
             extra: "",
             bin: None,
         }
@@ -259,6 +265,9 @@ fn configuration(folder: &Folder, port: &Port, archive: &str, around: &Surroundi
     put("batch_age_ms = 300\npublish_interval_ms = 100".to_owned());
     put(format!("\n[proxy]\nlisten = \"{}\"", port.addr()));
     put(format!("tls_certificate = \"{}\"\ntls_key = \"{}\"", path("proxy.pem"), path("proxy.key")));
+    if let Some(most) = around.sessions_max {
+        put(format!("sessions_max = {most}\nsessions_per_principal_max = {most}"));
+    }
     if !around.tls {
         put("allow_cleartext_password = true".to_owned());
     }
@@ -266,7 +275,8 @@ fn configuration(folder: &Folder, port: &Port, archive: &str, around: &Surroundi
     put(format!("\n[proxy.identity]\nissuer = \"{}\"\naudience = \"{}\"", around.issuer.0, around.issuer.1));
     put(format!("\n[proxy.journal]\nallow_ephemeral = true\nfolder = \"{}\"", path("journal")));
     put(format!("\n[proxy.capture]\nguarantee = \"{}\"", around.guarantee));
-    put(format!("\n[proxy.targets.{TARGET}]\naddress = \"localhost:{}\"\nuser = \"{USER}\"", around.postgres.port()));
+    let port = around.target.map_or(around.postgres.port(), |target| target.port());
+    put(format!("\n[proxy.targets.{TARGET}]\naddress = \"localhost:{port}\"\nuser = \"{USER}\""));
     put(format!("password = {{ file = \"{}\" }}", path("target-password")));
     put(format!(
         "tls_authority = \"{}\"\nallowed_groups = [\"*\"]\nenvironment = \"test\"",

@@ -22,11 +22,13 @@ pub struct Options {
     pub pool_mode: String,
     /// Server connections per database and user.
     pub pool_size: u16,
+    /// Clients it takes.
+    pub clients_max: u32,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { pool_mode: "session".to_owned(), pool_size: 50 }
+        Self { pool_mode: "session".to_owned(), pool_size: 50, clients_max: 500 }
     }
 }
 
@@ -54,12 +56,13 @@ impl PgBouncer {
         let list = folder.write("users.txt", users)?;
         let config = format!(
             "[databases]\n* = host=127.0.0.1 port={}\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {}\n\
-             unix_socket_dir =\nauth_type = scram-sha-256\nauth_file = {}\npool_mode = {}\nmax_client_conn = 500\n\
+             unix_socket_dir =\nauth_type = scram-sha-256\nauth_file = {}\npool_mode = {}\nmax_client_conn = {}\n\
              default_pool_size = {}\nignore_startup_parameters = extra_float_digits,options\n",
             target.port(),
             port.number(),
             list.display(),
             options.pool_mode,
+            options.clients_max,
             options.pool_size,
         );
         let config = folder.write("pgbouncer.ini", config)?;

@@ -8,11 +8,12 @@ use crate::shell;
 pub(crate) fn run(what: &str, rest: &[&str]) -> Result<()> {
     let (package, example, first): (_, _, &[&str]) = match what {
         "proxy" | "stages" | "verify" => ("tests", "bench", &[what]),
+        "isolation" => ("tests", "isolation", &[]),
         "bus" => ("stage", "bus_speed", &[]),
         "codec" => ("schemas", "codec_speed", &[]),
-        _ => bail!("bench knows proxy, stages, verify, bus and codec; not `{what}`"),
+        _ => bail!("bench knows proxy, stages, verify, isolation, bus and codec; not `{what}`"),
     };
-    if what == "proxy" {
+    if what == "proxy" || what == "isolation" {
         shell::run(&mut shell::cargo(&["build", "--quiet", "--release", "--package", "cli"])?)?;
     }
     let mut command = shell::cargo(&["run", "--quiet", "--release", "--package", package, "--example", example, "--"])?;

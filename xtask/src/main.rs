@@ -32,7 +32,7 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   readme             run the commands of the README
   fuzz [TARGET [S]]  every decoder of foreign bytes under libFuzzer, or the targets with TARGET in their name, S seconds each
   attack [--all]     every tampering of the integrity page against verify; --all changes every single byte too
-  bench WHAT [ARGS]  proxy, stages, verify, bus or codec: figures as ratios of one run
+  bench WHAT [ARGS]  proxy, stages, verify, isolation, bus or codec: figures as ratios of one run
   fault [ARGS]       kill, freeze and cut everything: --kills N (1000), --seed N; last line: what was lost";
 
 fn main() -> ExitCode {

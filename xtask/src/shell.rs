@@ -59,6 +59,8 @@ pub(crate) fn files() -> Result<Vec<String>> {
 pub(crate) fn is_test(path: &str) -> bool {
     path.starts_with("tests/")
         || ["/tests/", "/benches/", "/examples/", "/fuzz/"].iter().any(|part| path.contains(part))
+        || path.ends_with("/sim.rs")
+        || path.contains("/sim/") // the simulation of the runner, compiled for tests only
         || path.ends_with("/tests.rs")
         || path.ends_with("_tests.rs")
 }

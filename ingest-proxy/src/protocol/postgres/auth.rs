@@ -12,7 +12,7 @@ use ring::rand::{SecureRandom as _, SystemRandom};
 use schemas::v1::{Label, Principal, Protocol, Session, SessionContext, SessionState, Target, Uuid};
 use stage::Level;
 use stage::clock::now_us;
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::codec::Piece;
@@ -24,6 +24,7 @@ use super::relay::{Control, relay};
 use super::scram;
 use crate::encrypt::SessionCipher;
 use crate::error::Refusal;
+use crate::handshakes::Handshake;
 use crate::identity::Identity;
 use crate::link::{Link, Message};
 use crate::listener::{Shared, fatal};
@@ -56,10 +57,20 @@ pub(crate) struct Visit {
 }
 
 /// Serves a connection to its end.
-pub(crate) async fn serve(shared: &Arc<Shared>, visit: Visit, mut link: Link, startup: &StartupMessage<'_>) {
+pub(crate) async fn serve(
+    shared: &Arc<Shared>,
+    visit: Visit,
+    mut handshake: Handshake,
+    mut link: Link,
+    startup: &StartupMessage<'_>,
+) {
     let mut password_bytes = 0;
     let identified = timeout_at(visit.deadline, identify(shared, &visit, &mut link, startup, &mut password_bytes));
-    let identified = identified.await.unwrap_or(Err(Refusal::Timeout));
+    let identified = tokio::select! {
+        identified = identified => identified.unwrap_or(Err(Refusal::Timeout)),
+        () = handshake.evicted() => Err(Refusal::Evicted),
+    };
+    drop(handshake);
     if let Err(Refusal::Client(_)) = identified {
         return; // as when a client asks its user for the password and comes again
     }
@@ -118,8 +129,9 @@ async fn identify(
     Ok(shared.verifier.verify(token, now_us()).await?)
 }
 
-/// A principal's place among its sessions; given back when dropped.
+/// A principal's place among its sessions, and one of the process's; given back when dropped.
 struct Place {
+    _session: OwnedSemaphorePermit,
     principals: Arc<parking_lot::Mutex<std::collections::HashMap<String, usize>>>,
     key: String,
 }
@@ -136,10 +148,11 @@ impl Drop for Place {
     }
 }
 
-/// Decides: target, policy, then the principal's number of sessions.
+/// Decides: target, policy, then the number of sessions of the process and of the principal.
 fn admit(shared: &Shared, startup: &StartupMessage<'_>, identity: &Identity) -> Result<Place, Refusal> {
     let (_, target, _) = shared.config.route(database(startup))?;
     policy::open_session(&identity.principal, target, startup.parameter("replication"))?;
+    let session = Arc::clone(&shared.sessions).try_acquire_owned().map_err(|_| Refusal::ProcessSessions)?;
     let key = format!("{}\n{}", identity.principal.issuer, identity.principal.subject);
     let mut principals = shared.principals.lock();
     let count = principals.entry(key.clone()).or_insert(0);
@@ -147,7 +160,7 @@ fn admit(shared: &Shared, startup: &StartupMessage<'_>, identity: &Identity) -> 
         return Err(Refusal::PrincipalSessions);
     }
     *count += 1;
-    Ok(Place { principals: Arc::clone(&shared.principals), key })
+    Ok(Place { _session: session, principals: Arc::clone(&shared.principals), key })
 }
 
 /// The `database` parameter; the user's name when it is absent, as the server reads it.
