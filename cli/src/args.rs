@@ -31,6 +31,20 @@ pub(crate) struct OutputArg {
     pub(crate) json: bool,
 }
 
+/// `mask`.
+#[derive(Debug, Args, Clone)]
+pub(crate) struct MaskArgs {
+    /// Configuration.
+    #[command(flatten)]
+    pub(crate) config: ConfigArg,
+    /// Show what the configured rules find in this text, without keys, bus or records; `-` reads standard input.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) explain: Option<PathBuf>,
+    /// Output, with --explain.
+    #[command(flatten)]
+    pub(crate) output: OutputArg,
+}
+
 /// An archive and what to check it with.
 #[derive(Debug, Args, Clone)]
 pub(crate) struct ArchiveArg {
@@ -50,8 +64,8 @@ pub(crate) enum Command {
     Proxy(ConfigArg),
     /// Run the enricher: audit.raw to audit.enriched.
     Enrich(ConfigArg),
-    /// Run the masker: audit.enriched to audit.frames and audit.events.
-    Mask(ConfigArg),
+    /// Run the masker: audit.enriched to audit.frames and audit.events. With --explain, try the rules on a text instead.
+    Mask(MaskArgs),
     /// Run the sealer: audit.frames and audit.events to the signed log.
     Seal(ConfigArg),
     /// Run the archiver: sealed records to Parquet.

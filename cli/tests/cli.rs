@@ -113,6 +113,42 @@ fn a_wrong_verifier_key_is_exit_64() {
     assert!(stderr(&output).contains("not+a+key"));
 }
 
+/// A rule of one's own is checked with the file, and `mask --explain` shows what it finds, never the value itself.
+#[test]
+fn rules_are_checked_and_tried() {
+    let folder = tempfile::tempdir().unwrap();
+    let rule = |max: u32| {
+        let path = folder.path().join("sealtrail.toml");
+        let text = format!(
+            "[[masker.rules]]\nid = \"user-acme\"\nanchors = [\"acme_\"]\nclass = \"alnum\"\nmin = 12\nmax = {max}\n\
+             examples = [\"acme_{{alnum:16}}\"]\ncounter_examples = [\"acme_x\"]\n"
+        );
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    let wrong = sealtrail(&["config", "check", "--config", &rule(4000)]);
+    assert_eq!(wrong.status.code(), Some(64), "{}", stderr(&wrong));
+    assert!(stderr(&wrong).contains("`user-acme`: it is unbounded"), "{}", stderr(&wrong));
+    let config = rule(40);
+    let checked = sealtrail(&["config", "check", "--config", &config]);
+    assert!(checked.status.success(), "{}", stderr(&checked));
+    let secret = ["acme_", "q7Wd93kLm20Zx8Vb"].concat();
+    let text = folder.path().join("text");
+    std::fs::write(&text, format!("note = {secret}, end")).unwrap();
+    let file = text.display().to_string();
+    let shown = sealtrail(&["mask", "--config", &config, "--explain", &file, "--json"]);
+    assert!(shown.status.success(), "{}", stderr(&shown));
+    let out = String::from_utf8_lossy(&shown.stdout).into_owned();
+    assert!(!out.contains(&secret), "{out}");
+    let value: serde_json::Value = serde_json::from_str(&out).unwrap();
+    let found = &value["matches"][0];
+    assert_eq!((found["rule"].as_str(), found["start"].as_u64()), (Some("user-acme"), Some(7)), "{out}");
+    assert_eq!(value["masked_bytes"].as_u64(), Some(21), "{out}");
+    let table = sealtrail(&["mask", "--config", &config, "--explain", &file]);
+    let out = String::from_utf8_lossy(&table.stdout).into_owned();
+    assert!(out.contains("user-acme") && !out.contains(&secret), "{out}");
+}
+
 #[test]
 fn completions_are_made_for_shells() {
     for shell in ["bash", "zsh", "fish"] {

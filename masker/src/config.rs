@@ -29,10 +29,8 @@ pub struct MaskerConfig {
     pub disabled_rules: Vec<String>,
     /// What replaces the matches of a rule, by its id: `off`, `redact`, `partial` or `pseudonym`. Default: what the
     /// reference page of the rules says; `phone`, `ipv4` and `ipv6` are off.
-    #[schemars(skip)]
     pub actions: std::collections::BTreeMap<String, crate::rule::Action>,
     /// Rules of your own; at most 256.
-    #[schemars(skip)]
     pub rules: Vec<crate::user_rule::UserRule>,
     /// Epoch of pseudonyms, part of each: a new number, and no new pseudonym equals an old one. Default 0.
     pub pseudonym_epoch: u32,

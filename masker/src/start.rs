@@ -8,18 +8,24 @@ use crate::config::MaskerConfig;
 use crate::decrypt::MaskerKey;
 use crate::engine::{Engine, Setup};
 use crate::error::MaskerError;
-use crate::rule::{RULES, Rule};
 use crate::transform::{MaskerFactory, STATE};
+
+/// Compiles the rules that a configuration asks for, its own among them, and says what is wrong with one.
+///
+/// # Errors
+/// [`MaskerError::Rule`], [`MaskerError::Rules`].
+pub fn check(config: &MaskerConfig) -> Result<(), MaskerError> {
+    let rules = crate::user_rule::chosen(config)?;
+    Engine::compile(&rules, Setup { pseudonym: b"", epoch: 0, names: &config.secret_columns })?;
+    Ok(())
+}
 
 /// Reads the keys and compiles the rules.
 ///
 /// # Errors
 /// [`MaskerError`].
 pub fn factory(config: &MaskerConfig) -> Result<MaskerFactory, MaskerError> {
-    crate::user_rule::chosen(config)?;
-    let enabled = |rule: &&&'static Rule| config.disabled_rules.iter().all(|id| id != rule.id);
-    let rules: Vec<&'static Rule> = RULES.iter().filter(enabled).copied().collect();
-    Engine::compile(&rules, Setup { pseudonym: b"", epoch: 0, names: &config.secret_columns })?;
+    check(config)?;
     let key = MaskerKey::from_file(&config.key_file)?;
     let pseudonym = match &config.pseudonym_key_file {
         Some(path) => MaskerKey::from_file(path)?.derive(b"pseudonym"),

@@ -181,13 +181,14 @@ impl Maker<'_> {
             }
             let index = u64::try_from(envelope.log_index).unwrap_or(u64::MAX);
             let path = self.log_path(index)?;
+            let paths = tree.proofs();
             for (row, event_id) in own() {
                 let Some((seq, input)) = inputs.get(*row) else { continue };
                 let at = u64::try_from(row - first).unwrap_or(u64::MAX);
                 let extra = EventExtra {
                     entry: envelope.entry.clone(),
                     index: at,
-                    path: tree.inclusion_path(at).map_err(ProofFileError::Proof)?,
+                    path: paths.inclusion_path(at).map_err(ProofFileError::Proof)?,
                     leaf_input: input.clone(),
                 };
                 let file = EntryProof {

@@ -76,6 +76,7 @@ pub use tile::{
     parse_bundle, push_entry, tiles_to_write,
 };
 pub use tree::{
-    BatchTree, EMPTY_ROOT, Frontier, LeafHasher, TreeError, hash_leaves, leaf_hash, leaf_hash_parts, node_hash, root_of,
+    BatchProofs, BatchTree, EMPTY_ROOT, Frontier, LeafHasher, TreeError, hash_leaves, leaf_hash, leaf_hash_parts,
+    node_hash, root_of,
 };
 pub use writer::{LogWriter, TileWriter};

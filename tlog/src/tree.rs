@@ -328,6 +328,44 @@ impl BatchTree {
     }
 }
 
+/// All whole subtrees of a batch, computed once: for many proofs of one batch. Twice the memory of the leaves.
+#[derive(Debug, Clone)]
+pub struct BatchProofs {
+    size: u64,
+    levels: Vec<Vec<Hash>>,
+}
+
+impl BatchTree {
+    /// Computes every whole subtree.
+    #[must_use]
+    pub fn proofs(&self) -> BatchProofs {
+        let mut levels = vec![self.leaves.clone()];
+        while let Some(below) = levels.last().filter(|below| below.len() > 1) {
+            let pairs = below.chunks_exact(2);
+            let above = pairs.filter_map(|pair| Some(node_hash(pair.first()?, pair.get(1)?))).collect();
+            levels.push(above);
+        }
+        BatchProofs { size: self.frontier.size(), levels }
+    }
+}
+
+impl BatchProofs {
+    /// As [`BatchTree::inclusion_path`].
+    ///
+    /// # Errors
+    /// [`ProofError::IndexOutside`] if `index` is not below the number of leaves.
+    pub fn inclusion_path(&self, index: u64) -> Result<Vec<Hash>, ProofError> {
+        inclusion_proof(index, self.size, self)
+    }
+}
+
+impl HashReader for BatchProofs {
+    fn node(&self, level: u8, index: u64) -> Result<Hash, ReadError> {
+        let found = usize::try_from(index).ok().and_then(|index| self.levels.get(usize::from(level))?.get(index));
+        found.copied().ok_or(ReadError::Missing { level, index })
+    }
+}
+
 impl HashReader for BatchTree {
     fn node(&self, level: u8, index: u64) -> Result<Hash, ReadError> {
         let missing = || ReadError::Missing { level, index };
@@ -342,6 +380,18 @@ impl HashReader for BatchTree {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn proofs_of_a_batch_are_those_of_its_tree() {
+        for count in 1..70 {
+            let tree = BatchTree::from_leaf_hashes(leaves(count)).unwrap();
+            let proofs = tree.proofs();
+            for index in 0..u64::from(count) {
+                assert_eq!(proofs.inclusion_path(index).unwrap(), tree.inclusion_path(index).unwrap());
+            }
+            assert!(proofs.inclusion_path(u64::from(count)).is_err());
+        }
+    }
 
     fn leaves(count: u32) -> Vec<Hash> {
         (0..count).map(|i| leaf_hash(&i.to_be_bytes())).collect()

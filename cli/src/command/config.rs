@@ -17,6 +17,7 @@ pub(super) fn run(command: &ConfigCommand) -> Result<ExitCode> {
             if !config.proxy.targets.is_empty() || !config.proxy.identity.issuer.is_empty() {
                 config.proxy.check().map_err(|error| Usage(error.to_string()))?;
             }
+            masker::start::check(&config.masker).map_err(|error| Usage(format!("{:#}", anyhow::Error::from(error))))?;
             line(&format!(
                 "ok: {} targets, bus {:?}, store {}",
                 config.proxy.targets.len(),

@@ -4,6 +4,7 @@ mod completions;
 mod config;
 mod demo;
 mod dlq;
+mod explain;
 pub(crate) mod keys;
 mod prove;
 mod replay;
@@ -27,7 +28,10 @@ pub(crate) fn run(command: Command) -> Result<ExitCode> {
         Command::Up(config) => up::run(&config, &Stage::ALL),
         Command::Proxy(config) => up::run(&config, &[Stage::Proxy]),
         Command::Enrich(config) => up::run(&config, &[Stage::Enricher]),
-        Command::Mask(config) => up::run(&config, &[Stage::Masker]),
+        Command::Mask(args) => match &args.explain {
+            Some(file) => explain::run(&args, file),
+            None => up::run(&args.config, &[Stage::Masker]),
+        },
         Command::Seal(config) => up::run(&config, &[Stage::Sealer]),
         Command::Archive(config) => up::run(&config, &[Stage::Archiver]),
         Command::Verify(args) => verify::run(&args),
