@@ -68,10 +68,10 @@ pub enum ProveError {
         what: String,
     },
     /// The file is malformed or its proof does not hold (T25).
-    #[error("T25 proof invalid")]
+    #[error("proof invalid")]
     File(#[from] ProofFileError),
     /// The parts do not belong together (T25).
-    #[error("T25 proof invalid: {0}")]
+    #[error("proof invalid: {0}")]
     Parts(&'static str),
     /// The head in the file is refused.
     #[error("open the head in the proof file")]

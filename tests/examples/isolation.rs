@@ -43,9 +43,10 @@ fn main() -> anyhow::Result<()> {
     {
         let line = Line::start(&Surroundings { sessions_max: Some(90), ..plain() })?;
         let place = Place { line: &line, token: &token, postgres: &postgres };
+        println!("microseconds of a SELECT 1 through the proxy and directly, alone and beside a bully of the proxy");
         println!(
-            "{:34} {:>10} {:>10} {:>10} {:>10} {:>9}",
-            "beside", "p50 alone", "p50", "p99 alone", "p99", "MiB most"
+            "{:30} {:>7} {:>7} {:>9} {:>9} {:>16} {:>16} {:>9}",
+            "beside", "p50", "beside", "p99", "beside", "direct p99", "direct beside", "MiB most"
         );
         place.bully(seconds, "1,000 silent connections", |_| silent(place.line, 1000))?;
         place.bully(seconds, "20 clients that read nothing", |_| stalled(&place, 20))?;

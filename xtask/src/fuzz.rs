@@ -47,10 +47,28 @@ pub(crate) fn wrapped() -> Option<i32> {
     Some(command.status().ok().and_then(|status| status.code()).unwrap_or(1))
 }
 
+/// Where a run begins.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum From {
+    /// The first inputs alone and one seed, so that two runs try the same inputs as far as their time goes.
+    Seeds,
+    /// All that earlier runs kept, and chance.
+    Corpus,
+}
+
+/// The seed of a run from the first inputs.
+const SEED: u32 = 1;
+
 /// Runs the targets with `filter` in their name for `seconds` each; fails when one fails, or when none has the name.
-pub(crate) fn run(filter: &str, seconds: u64) -> Result<()> {
+pub(crate) fn run(filter: &str, seconds: u64, from: From) -> Result<()> {
     let program = build()?;
-    let home = shell::target()?.join("fuzz");
+    let mut home = shell::target()?.join("fuzz");
+    if from == From::Seeds {
+        home = home.join("short");
+        if home.exists() {
+            std::fs::remove_dir_all(&home).with_context(|| format!("empty `{}`", home.display()))?;
+        }
+    }
     let names: Vec<String> = targets(&program)?.into_iter().filter(|name| name.contains(filter)).collect();
     if names.is_empty() {
         bail!("no fuzz target has `{filter}` in its name");
@@ -60,7 +78,7 @@ pub(crate) fn run(filter: &str, seconds: u64) -> Result<()> {
         while running.len() < AT_ONCE
             && let Some(name) = waiting.next()
         {
-            running.push(Run::start(&program, &home, name, seconds)?);
+            running.push(Run::start(&program, &home, name, seconds, from)?);
         }
         if running.is_empty() {
             break;
@@ -105,7 +123,7 @@ struct Run {
 }
 
 impl Run {
-    fn start(program: &Path, home: &Path, name: &str, seconds: u64) -> Result<Self> {
+    fn start(program: &Path, home: &Path, name: &str, seconds: u64, from: From) -> Result<Self> {
         let (corpus, seeds, failed) = (home.join(name), home.join(name).join("seeds"), home.join("failed"));
         for folder in [&corpus, &seeds, &failed] {
             std::fs::create_dir_all(folder).with_context(|| format!("make `{}`", folder.display()))?;
@@ -123,6 +141,9 @@ impl Run {
             "-print_final_stats=1".to_owned(),
             "-close_fd_mask=1".to_owned(),
         ]);
+        if from == From::Seeds {
+            command.arg(format!("-seed={SEED}"));
+        }
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(out).spawn().context("start a target")?;
         Ok(Self { name: name.to_owned(), child, log, corpus, started: Instant::now(), seconds })
     }

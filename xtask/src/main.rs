@@ -63,9 +63,11 @@ fn dispatch() -> Result<()> {
         ["layers", "--bless"] => layers::run(true),
         ["licences"] => licences::run(),
         ["tidy"] => tidy::run(),
-        ["fuzz"] => fuzz::run("", fuzz::SHORT_S),
-        ["fuzz", target] => fuzz::run(target, fuzz::SHORT_S),
-        ["fuzz", target, seconds] => fuzz::run(target, seconds.parse().context("read the seconds")?),
+        ["fuzz"] => fuzz::run("", fuzz::SHORT_S, fuzz::From::Corpus),
+        ["fuzz", target] => fuzz::run(target, fuzz::SHORT_S, fuzz::From::Corpus),
+        ["fuzz", target, seconds] => {
+            fuzz::run(target, seconds.parse().context("read the seconds")?, fuzz::From::Corpus)
+        }
         ["readme"] => readme::run(),
         ["attack", rest @ ..] => attack::run(rest),
         ["bench", what, rest @ ..] => bench::run(what, rest),

@@ -51,7 +51,7 @@ pub(crate) fn run(filter: &str) -> Result<()> {
         bad.push("doc tests".to_owned());
     }
     if (filter.is_empty() || filter == "fuzz")
-        && let Err(error) = fuzz::run("", fuzz::SHORT_S)
+        && let Err(error) = fuzz::run("", fuzz::SHORT_S, fuzz::From::Seeds)
     {
         println!("{error:#}");
         bad.push("fuzz".to_owned());

@@ -1,8 +1,11 @@
 //! What an auditor reads from a stranger: notes, checkpoints, keys, proofs, tiles, bundles. The first byte chooses.
 
+use schemas::entry::Entry;
 use tlog::checkpoint::Checkpoint;
 use tlog::note::{Note, NoteSignature, VerifierKey};
+use tlog::policy::Policy;
 use tlog::proof_file::{ConsistencyFile, EntryProof, EventExtra};
+use tlog::quorum::WitnessPolicy;
 use tlog::tile::{Tile, parse_bundle};
 use tlog::tree::Frontier;
 
@@ -10,7 +13,7 @@ use tlog::tree::Frontier;
 pub(crate) fn parse(input: &[u8]) {
     let Some((choice, bytes)) = input.split_first() else { return };
     let text = std::str::from_utf8(bytes);
-    match choice % 10 {
+    match choice % 13 {
         0 => {
             if let Ok(note) = Note::parse(bytes) {
                 assert!(note.to_string().as_bytes() == bytes, "a note is not what it was read from");
@@ -49,6 +52,17 @@ pub(crate) fn parse(input: &[u8]) {
                 assert!(len == bytes.len(), "a bundle's entries do not cover it");
             }
         }
+        9 => {
+            if let Ok(entry) = Entry::decode(bytes) {
+                assert!(entry.encode() == bytes, "a log entry is not what it was read from");
+            }
+        }
+        10 => {
+            if let Some(policy) = text.ok().and_then(|text| Policy::parse_text(text).ok()) {
+                assert!(policy.to_string().as_bytes() == bytes, "a policy is not what it was read from");
+            }
+        }
+        11 => drop(text.map(WitnessPolicy::parse)),
         _ => {
             if let Ok(frontier) = Frontier::from_bytes(bytes) {
                 assert!(frontier.to_bytes() == bytes, "a frontier is not what it was read from");
@@ -70,7 +84,16 @@ pub(crate) fn seeds() -> Vec<Vec<u8>> {
         (2, key.to_owned()),
         (3, signature.to_owned()),
         (4, proof),
+        (
+            10,
+            include_str!("../../../../tlog/golden/policy.note").split("\n\n").next().unwrap_or_default().to_owned()
+                + "\n",
+        ),
         (6, format!("old 0\n\n{head}\n{signature}")),
     ];
-    texts.into_iter().map(|(choice, text)| [&[choice], text.as_bytes()].concat()).collect()
+    let mut seeds: Vec<_> = texts.into_iter().map(|(choice, text)| [&[choice], text.as_bytes()].concat()).collect();
+    let mut entry = vec![9];
+    entry.extend(Entry::Heads(schemas::v1::HeadsBody::default()).encode());
+    seeds.push(entry);
+    seeds
 }
