@@ -2,7 +2,7 @@
 //! `verify` checks them on what was archived.
 
 use schemas::Record as _;
-use schemas::entry::TAG_SEAL;
+use schemas::entry::{Entry, EntryError};
 use schemas::v1::{SealBody, SealEnvelope};
 use tlog::{Hash, leaf_hash};
 
@@ -29,11 +29,12 @@ impl Seal {
     /// What is wrong with it.
     pub fn parse(envelope: &[u8]) -> Result<Self, &'static str> {
         let parsed = SealEnvelope::from_body(envelope).map_err(|_| "the envelope is not canonical")?;
-        let (tag, body) = parsed.entry.split_first().ok_or("the entry is empty")?;
-        if *tag != TAG_SEAL {
-            return Err("the entry is no seal");
-        }
-        let body = SealBody::from_body(body).map_err(|_| "the seal is not canonical")?;
+        let body = match Entry::decode(&parsed.entry) {
+            Ok(Entry::Seal(body)) => body,
+            Ok(_) | Err(EntryError::Tag(_)) => return Err("the entry is no seal"),
+            Err(EntryError::Empty) => return Err("the entry is empty"),
+            Err(EntryError::Long(_) | EntryError::Body(_)) => return Err("the seal is not canonical"),
+        };
         if body.version != 1 {
             return Err("the seal has another version");
         }
